@@ -1,0 +1,1 @@
+"""Behavior Expectation Bounds: how far a language model is from misbehaving, and what it would take."""
