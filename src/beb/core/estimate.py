@@ -85,5 +85,12 @@ class Band:
         i = self.lengths.index(length)
         exact = self.pointwise_low[i] == self.pointwise_high[i]
         return Estimate(
-            self.value[i], self.pointwise_low[i], self.pointwise_high[i], self.level, self.n, self.unit, self.method, exact
+            self.value[i],
+            self.pointwise_low[i],
+            self.pointwise_high[i],
+            self.level,
+            self.n,
+            self.unit,
+            self.method,
+            exact,
         )

@@ -1,0 +1,51 @@
+"""The command `beb`: parse, call, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from beb.cli.bound import bound
+from beb.cli.export import export
+from beb.cli.measure import measure
+from beb.cli.report import report
+from beb.errors import BebError
+
+app = typer.Typer(
+    name="beb",
+    help="Behavior Expectation Bounds: how far is a language model from misbehaving, and what would it take?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("measure")(measure)
+app.command("bound")(bound)
+app.command("report")(report)
+app.command("export")(export)
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point: every expected error is one line on standard error and a non-zero exit."""
+    try:
+        app(standalone_mode=True)
+    except BebError as error:
+        _say(f"error: {' '.join(str(error).split())}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("stopped; finished work is saved: run the same command again to go on")
+        sys.exit(INTERRUPTED)
+    except MemoryError:
+        _say("error: out of memory; finished work is saved: close other programs or lower --sentences, then run again")
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader (a pager, head) has gone; what follows has nobody to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - the last word of the program

@@ -1,0 +1,175 @@
+"""The records that a measurement returns; every number in them carries its interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+import pandas as pd
+
+from beb.core.bounds import Assumption, PropagatedBound
+from beb.core.estimate import Band, Estimate
+from beb.estimate.curves import LogisticFit
+from beb.estimate.prior import LineReading, Plateau
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Does the pair of components tell held-out statements of the two poles apart?
+
+    accuracy: share classified right by the sign of log P₋/P₊, Wilson interval. passed: value >= threshold.
+    """
+
+    accuracy: Estimate
+    threshold: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaReadings:
+    """log 1/α four ways (nats), never one alone.
+
+    cap: per length, log 1/α >= value for certain. plateau: evidence plateau and proxy gap. line: the straight line of
+    Wolf et al. through KL(P₋‖P). behavior: per format, the logistic fit of the observed curve (Lemma 7).
+    """
+
+    cap: tuple[Estimate, ...]
+    plateau: Plateau
+    line: LineReading
+    behavior: Mapping[str, LogisticFit]
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorCurve:
+    """Behavior expectation of responses against prompt length, for one format and one kind of prompt.
+
+    condition: "negative" (prompts from P₋), "positive" (from P₊), "shuffled" (sentences of P₋ prompts exchanged
+    between prompts at the same position), or the component's own next sentence ("P₋ itself", "P₊ itself").
+    corrected: for the scorer's misclassification, its error rates' uncertainty included; None if not correctable.
+    n_failures: requests that brought no text. worst_low, worst_high: limits of the mean if each had been -1 or +1.
+    """
+
+    format: str
+    condition: str
+    raw: Band
+    corrected: Band | None
+    n_responses: int
+    n_failures: int
+    worst_low: tuple[float, ...]
+    worst_high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Behavior curve that the mixture predicts from the measured log ratios, for one reading of α."""
+
+    reading: str
+    log_inverse_alpha: Estimate
+    curve: Band
+
+
+@dataclass(frozen=True, slots=True)
+class BoundReport:
+    """A theorem's length with its interval, its assumptions as measured, and what was observed.
+
+    reading: the α reading that went in. observed: first length whose upper limit is below γ + ε, per format, or None
+    if no tested length reached it.
+    """
+
+    reading: str
+    bound: PropagatedBound
+    assumptions: tuple[Assumption, ...]
+    observed: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Everything that `beb measure` found; see the field names in `beb.core` and the documentation.
+
+    beta_curve[n] is E KL(P₋‖P₊) of sentence n+1 over prompts of n sentences from P₋ (nats per sentence).
+    beta_prime: Definition of β′ (direction P₊‖P₋, prompts from P₊). beta_prime_top: the largest value of beta_curve,
+    which is how Wolf et al. read it. gamma: over the tested prompts only.
+    """
+
+    meta: Mapping[str, Any]
+    gate: Gate
+    beta: Estimate
+    beta_curve: Band
+    beta_prime: Estimate
+    beta_prime_curve: Band
+    beta_prime_top: Estimate
+    sigma2: Estimate
+    sigma2_curve: Band
+    sigma2_positive: Estimate
+    sigma2_positive_curve: Band
+    evidence_curve: Band
+    kl_to_target_curve: Band
+    alpha: AlphaReadings
+    gamma: Estimate
+    gamma_uncorrected: Estimate
+    components: tuple[BehaviorCurve, ...]
+    behavior: tuple[BehaviorCurve, ...]
+    predictions: tuple[Prediction, ...]
+    bounds: tuple[BoundReport, ...]
+    assumptions: tuple[Assumption, ...]
+    widest: str
+    prompts_to_halve: int
+    counts: Mapping[str, int]
+    failures: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table: one row per number (quantity, sentences, value, low, high, level, n, unit, method)."""
+        columns = ["quantity", "sentences", "value", "low", "high", "level", "n", "unit", "method"]
+        return pd.DataFrame(list(_rows("", self)), columns=columns)
+
+    def to_json(self) -> str:
+        """All fields as JSON; infinite limits become the strings "inf" and "-inf"."""
+        return json.dumps(plain(self), indent=1, ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, mappings and tuples as JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def _rows(name: str, value: Any) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, Estimate):
+        yield (name, None, value.value, value.low, value.high, value.level, value.n, value.unit, value.method)
+    elif isinstance(value, Band):
+        for i, length in enumerate(value.lengths):
+            yield (
+                name, length, value.value[i], value.low[i], value.high[i], value.level, value.n, value.unit,
+                value.method + "; simultaneous limits",
+            )  # fmt: skip
+    elif is_dataclass(value) and not isinstance(value, type):
+        label = _label(value)
+        for field in dataclasses.fields(value):
+            yield from _rows(".".join(part for part in (name, label, field.name) if part), getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _rows(f"{name}.{key}", item)
+    elif isinstance(value, tuple) and value and (is_dataclass(value[0])):
+        for i, item in enumerate(value):
+            yield from _rows(name if _label(item) else f"{name}.{i}", item)
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, BehaviorCurve):
+        return f"{value.format}.{value.condition}"
+    if isinstance(value, Prediction):
+        return value.reading
+    if isinstance(value, BoundReport):
+        return f"{value.bound.bound.theorem}.{value.reading}"
+    return ""

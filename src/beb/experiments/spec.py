@@ -1,0 +1,81 @@
+"""What a measurement is asked to do: typed, validated, stored with the run."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from beb.errors import BadSpec, TooFewPrompts
+
+Format = Literal["plain", "chat"]
+
+
+class MeasureSpec(BaseModel):
+    """Options of the main job. Every field determines rows or numbers, and is stored with the run.
+
+    model: target P. behavior: pack name or statement file. negative, positive: components ("lora" fits an adapter on
+    the behavior's statements; see `beb.models.components` for the other forms). scorer: B.
+    prompts: prompts sampled from each component. sentences: N, sentences per prompt. responses: per prompt and length.
+    kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo").
+    epsilon, delta: of the theorems. level: of every interval. seed: of everything random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "smollm2"
+    behavior: str = "agreeableness"
+    undesired: bool = False
+    negative: str = "lora"
+    positive: str = "lora"
+    scorer: str = "probe"
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    prompts: int = Field(default=32, le=100_000)
+    sentences: int = Field(default=6, ge=1, le=1000)
+    responses: int = Field(default=1, ge=1, le=10_000)
+    formats: tuple[Format, ...] = ("plain", "chat")
+    max_sentence_tokens: int = Field(default=40, ge=4, le=4096)
+    kl: Literal["exact", "monte-carlo"] = "exact"
+    adapter_steps: int = Field(default=60, ge=1, le=100_000)
+    adapter_rank: int = Field(default=8, ge=1, le=1024)
+    adapter_learning_rate: float = Field(default=5e-4, gt=0, le=1)
+    epsilon: float = Field(default=0.2, gt=0, le=2)
+    delta: float = Field(default=0.1, gt=0, lt=1)
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _sentences_for_line(self) -> MeasureSpec:
+        if self.sentences < 3:
+            raise ValueError(f"sentences is {self.sentences}, but the straight-line and plateau fits need at least 3")
+        if not self.formats:
+            raise ValueError("formats is empty; give plain, chat or both")
+        return self
+
+
+def make_spec(options: dict[str, Any]) -> MeasureSpec:
+    """A validated specification from keyword options.
+
+    Raises: TooFewPrompts below 5 prompts (a simultaneous band over the lengths needs that many), BadSpec otherwise.
+    """
+    prompts = options.get("prompts")
+    if isinstance(prompts, int) and prompts < MIN_PROMPTS:
+        raise TooFewPrompts(f"beta has {prompts} prompts and needs at least {MIN_PROMPTS}; raise --prompts")
+    try:
+        return MeasureSpec(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "options"
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if name == "options" else f" (given: {first['input']!r})"
+        raise BadSpec(f"{name}: {message}{given}") from error
+
+
+MIN_PROMPTS = 5
+
+
+def derive_seed(seed: int, *parts: str | int) -> int:
+    """A 63-bit seed for one random stream, from the run's seed and the stream's name."""
+    text = "\x1f".join(str(part) for part in (seed, *parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

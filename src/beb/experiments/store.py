@@ -1,0 +1,229 @@
+"""A run folder: one SQLite file (WAL) to which only one process writes, one atomic commit per work item."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from beb.errors import BadSpec, SpecChanged, StoreBusy, StoreDamaged, StoreError, StoreFull
+from beb.experiments import schema
+
+RUN_FILE = "run.sqlite"
+Row = Mapping[str, Any]
+
+
+@contextmanager
+def mapped_errors(path: Path) -> Iterator[None]:
+    """Turn errors of sqlite3 and the file system into one line that names the run."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            raise StoreFull(f"no space left for {path}; finished work is kept: free space and run again") from error
+        if "readonly" in text or "unable to open" in text:
+            raise StoreFull(f"{path} cannot be written ({text}); choose another --out or change its rights") from error
+        if "locked" in text:
+            raise StoreBusy(f"{path} is in use by another process; wait for it or choose another --out") from error
+        raise StoreDamaged(f"{path} cannot be read as a run ({text}); it was left as it is") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreDamaged(_damaged(path, error)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(f"no space left for {path}; finished work is kept: free space and run again") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreFull(f"{path} cannot be written ({error.strerror}); choose another --out") from error
+        raise StoreError(f"{path} cannot be used ({error.strerror or error})") from error
+
+
+class Store:
+    """One run: its specification, what has been done, and every row.
+
+    Open with `Store.open` (to add work) or `Store.read` (to look); use as a context manager.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Any) -> None:
+        self.folder = folder
+        self.path = folder / RUN_FILE
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, folder: Path, meta: Mapping[str, Any]) -> Store:
+        """Create the run, or continue it if its stored `meta` is the same.
+
+        meta: everything that determines the rows (specification, fingerprints, versions); JSON values.
+        Raises: SpecChanged with the differences, StoreDamaged, StoreBusy, StoreFull.
+        """
+        path = folder / RUN_FILE
+        with mapped_errors(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _lock(folder)
+            is_new = not path.exists() or path.stat().st_size == 0
+            connection = _connect(path)
+            try:
+                if is_new:
+                    _create(connection, meta)
+                else:
+                    _check(connection, path)
+                store = cls(folder, connection, lock)
+                store.refuse_changes(meta)
+            except BaseException:
+                connection.close()
+                lock.close()
+                raise
+        return store
+
+    @classmethod
+    def read(cls, folder: Path) -> Store:
+        """Open an existing run to look at it. Raises: BadSpec if there is none, StoreDamaged."""
+        path = folder / RUN_FILE
+        if not path.is_file():
+            raise BadSpec(f"no run in {folder}: expected the file {RUN_FILE}; give the folder that `beb measure --out` wrote")
+        with mapped_errors(path):
+            connection = _connect(path, read_only=True)
+            try:
+                _check(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(folder, connection, None)
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of it."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def meta(self) -> dict[str, Any]:
+        """What determines the rows, as stored."""
+        with mapped_errors(self.path):
+            return {key: json.loads(value) for key, value in self._connection.execute("SELECT key, value FROM meta")}
+
+    def done(self) -> set[str]:
+        """Keys of the finished work items."""
+        with mapped_errors(self.path):
+            return {row[0] for row in self._connection.execute("SELECT item FROM items")}
+
+    def commit(self, item: str, kind: str, rows: Mapping[str, Sequence[Row]], seconds: float) -> None:
+        """Write all rows of one finished item in a single transaction."""
+        with mapped_errors(self.path), self._connection:
+            for table, table_rows in rows.items():
+                for row in table_rows:
+                    columns = ("item", *row)
+                    marks = ", ".join("?" * len(columns))
+                    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names are ours
+                    self._connection.execute(statement, (item, *row.values()))
+            self._connection.execute("INSERT INTO items (item, kind) VALUES (?, ?)", (item, kind))
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self._connection.execute("INSERT INTO timings VALUES (?, ?, ?)", (item, now, seconds))
+
+    def rows(self, table: str, **equal: str | int) -> list[dict[str, Any]]:
+        """Rows of a table in primary-key order, blobs decoded to arrays; `equal` filters columns by value."""
+        if table not in (*schema.ROW_TABLES, *schema.VOLATILE_TABLES, "items"):
+            raise BadSpec(f"no table {table!r} in a run; there are {', '.join(schema.ROW_TABLES)}")
+        where = " AND ".join(f"{column} = ?" for column in equal)
+        order = ", ".join(self._key(table))
+        query = f"SELECT * FROM {table}" + (f" WHERE {where}" if where else "") + (f" ORDER BY {order}" if order else "")  # noqa: S608
+        with mapped_errors(self.path):
+            cursor = self._connection.execute(query, tuple(equal.values()))
+            names = [column[0] for column in cursor.description]
+            return [
+                {name: schema.unpack(name, v) if isinstance(v, bytes) else v for name, v in zip(names, row, strict=True)}
+                for row in cursor
+            ]
+
+    def _key(self, table: str) -> list[str]:
+        info = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
+        return [row[1] for row in sorted((r for r in info if r[5]), key=lambda r: r[5])]
+
+    def refuse_changes(self, meta: Mapping[str, Any]) -> None:
+        """Raise SpecChanged with the differences unless `meta` is what the run was made with; absent keys are not compared."""
+        old = self.meta()
+        changes = [
+            f"{name}: {_short(before)} -> {_short(after)}"
+            for name, before, after in _differences("", {key: old.get(key) for key in meta}, json.loads(json.dumps(dict(meta))))
+        ]
+        if changes:
+            raise SpecChanged(
+                f"{self.folder} holds a run with another specification ({'; '.join(changes)}); "
+                "use the same options, or another --out"
+            )
+
+
+def _differences(prefix: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(f"{prefix}.{key}" if prefix else key, old.get(key), new.get(key))
+    elif old != new:
+        yield prefix, old, new
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lock(folder: Path) -> Any:
+    handle = (folder / "run.lock").open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise StoreBusy(f"{folder} is in use by another process; wait for it or choose another --out") from error
+        raise
+    return handle
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _create(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        for statement in schema.DDL.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in sorted(meta.items())])
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != schema.APPLICATION_ID:
+        raise StoreDamaged(f"{path} is not a run of beb; it was left as it is: choose another --out")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != schema.SCHEMA_VERSION:
+        raise StoreDamaged(f"{path} has schema version {version}, this program reads {schema.SCHEMA_VERSION}; use the version that wrote it")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreDamaged(_damaged(path, verdict))
+
+
+def _damaged(path: Path, reason: object) -> str:
+    text = " ".join(str(reason).split())
+    return f"{path} is damaged ({text}); it was left as it is: restore a copy or choose another --out"

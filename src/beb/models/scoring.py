@@ -1,0 +1,142 @@
+"""Log-probabilities of sampled tokens under several models, and exact divergences between their distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beb.errors import NumericalFailure, TokenizerMismatch
+from beb.interfaces.language_model import LanguageModel, TokenIds
+
+FloatArray = npt.NDArray[np.float64]
+_ROUNDING_NATS = 1e-3
+"""A negative divergence smaller than this is rounding of fp32 log-probabilities; a larger one is a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceScores:
+    """One token sequence under several models.
+
+    log_probs: by model, (n_tokens,) nats, of the tokens that stand in the sequence.
+    kl: by pair (p, q), (n_tokens,) nats, exact KL(p ‖ q) over the whole vocabulary before each token.
+    """
+
+    log_probs: Mapping[str, FloatArray]
+    kl: Mapping[tuple[str, str], FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class TextLogProb:
+    """Log-probability of a text as its canonical token sequence.
+
+    log_prob: nats; a lower bound of the text's probability, which sums over every tokenisation.
+    n_tokens: tokens of the canonical tokenisation.
+    """
+
+    log_prob: float
+    n_tokens: int
+
+
+def score_sequences(
+    sequences: Sequence[TokenIds],
+    models: Mapping[str, LanguageModel],
+    *,
+    divergences: Sequence[tuple[str, str]] = (),
+    chunk_rows: int = 256,
+) -> list[SequenceScores]:
+    """Score every token of every sequence under every model, each after its own start context.
+
+    sequences: token ids without start context. divergences: pairs (p, q) of model names, for KL(p ‖ q) per token.
+    chunk_rows: rows of vocabulary width held at once; memory does not grow with vocabulary times length.
+    Returns: one record per sequence, in order. KL is infinite where q has zero probability and p has not.
+    Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
+    Source: token-wise exact divergence, Amini, Vieira and Cotterell 2025 (arXiv 2504.10637).
+    """
+    _require_shared_tokenizer(models, divergences)
+    observed = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences] or [np.empty(0, np.int64)])
+    n_rows = len(observed)
+    distributions = {name: model.distributions(sequences) for name, model in models.items()}
+    for name, rows in distributions.items():
+        if rows.n_rows != n_rows:
+            raise NumericalFailure(f"{name} returned {rows.n_rows} rows for {n_rows} tokens; its backend is broken")
+    log_probs = {name: np.empty(n_rows) for name in models}
+    kl = {pair: np.empty(n_rows) for pair in divergences}
+    for start in range(0, n_rows, chunk_rows):
+        stop = min(start + chunk_rows, n_rows)
+        chunk = {name: rows.log_probs(start, stop) for name, rows in distributions.items()}
+        for name, rows in chunk.items():
+            log_probs[name][start:stop] = _observed(rows, observed[start:stop], name)
+        for p, q in divergences:
+            kl[p, q][start:stop] = _kl_rows(chunk[p], chunk[q], p, q)
+    edges = np.cumsum([0, *(len(ids) for ids in sequences)])
+    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    return [
+        SequenceScores(
+            {name: values[a:b].copy() for name, values in log_probs.items()},
+            {pair: values[a:b].copy() for pair, values in kl.items()},
+        )
+        for a, b in spans
+    ]
+
+
+def text_log_probs(texts: Sequence[str], model: LanguageModel, *, chunk_rows: int = 256) -> list[TextLogProb]:
+    """Log-probability of texts under a model's own tokenizer, for models that do not share one.
+
+    Differences of these between two models give a Monte Carlo log ratio at the level of the text, not the exact
+    token-wise divergence, and must be labelled so.
+    Returns: one record per text; the canonical tokenisation only, hence a lower bound of the text's log-probability.
+    Raises: ContextTooShort, NumericalFailure.
+    """
+    sequences = [model.encode(text) for text in texts]
+    scores = score_sequences(sequences, {"model": model}, chunk_rows=chunk_rows)
+    return [TextLogProb(math.fsum(s.log_probs["model"]), len(s.log_probs["model"])) for s in scores]
+
+
+def _require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: Sequence[tuple[str, str]]) -> None:
+    for p, q in divergences:
+        first, second = models[p].info, models[q].info
+        if first.tokenizer != second.tokenizer or first.vocabulary_size != second.vocabulary_size:
+            raise TokenizerMismatch(
+                f"exact KL({p} ‖ {q}) needs one shared vocabulary, but {first.name} ({first.vocabulary_size} tokens) and "
+                f"{second.name} ({second.vocabulary_size} tokens) have different tokenizers; "
+                "use the text-level Monte Carlo estimate instead"
+            )
+
+
+def _observed(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -> FloatArray:
+    if isinstance(rows, np.ndarray):
+        picked = rows[np.arange(len(token_ids)), token_ids].astype(np.float64)
+    else:
+        index = rows.new_tensor(token_ids, dtype=_torch().int64)
+        picked = rows.gather(1, index[:, None])[:, 0].double().cpu().numpy()
+    if np.isnan(picked).any():
+        raise NumericalFailure(f"{name} gave NaN log-probabilities; check its weights, or load it with dtype fp32")
+    return np.asarray(picked, dtype=np.float64)
+
+
+def _kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
+    """KL(p ‖ q) of each row: Σ p (log p − log q), where 0·log 0 = 0 and p·log(p/0) = ∞."""
+    if isinstance(log_p, np.ndarray) and isinstance(log_q, np.ndarray):
+        with np.errstate(invalid="ignore"):
+            terms = np.where(log_p == -np.inf, 0.0, np.exp(log_p) * (log_p - log_q))
+        values = np.asarray(terms.sum(axis=1), dtype=np.float64)
+    else:
+        torch = _torch()
+        log_p, log_q = torch.as_tensor(log_p), torch.as_tensor(log_q)
+        difference = log_p - log_q.to(log_p.device)
+        terms = difference.mul_(log_p.exp()).masked_fill_(log_p == -math.inf, 0.0)
+        values = terms.sum(1, dtype=torch.float64).cpu().numpy()
+    if np.isnan(values).any() or (values < -_ROUNDING_NATS).any():
+        raise NumericalFailure(f"KL({p} ‖ {q}) came out as {np.nanmin(values):.3g} or NaN; load the models with dtype fp32")
+    return np.maximum(values, 0.0)
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
