@@ -117,15 +117,14 @@ def out_of_fold_probabilities(
     features: Array,
     labels: Labels,
     folds: NDArray[np.int64],
-    fit: Callable[[Array, Labels, NDArray[np.int64]], SoftmaxRegression],
+    fit: Callable[[Array, Labels], SoftmaxRegression],
 ) -> Array:
     """(n, 3) probabilities of each text from a classifier fitted on the other folds.
 
-    features: (n, d). folds: (n,). fit: from the features, labels and indices of the texts to fit on.
+    features: (n, d). folds: (n,). fit: from the features and labels of the texts to fit on.
     """
     probabilities = np.empty((len(labels), len(CLASSES)))
     for number in np.unique(folds):
         held_out = folds == number
-        rest = np.flatnonzero(~held_out)
-        probabilities[held_out] = fit(features[rest], labels[rest], rest).probabilities(features[held_out])
+        probabilities[held_out] = fit(features[~held_out], labels[~held_out]).probabilities(features[held_out])
     return probabilities

@@ -10,14 +10,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from beb.behaviors.behavior import Behavior, comparison_key, without_repeats
-from beb.behaviors.reading import read_csv, read_json_lines, read_lines, read_text
+from beb.behaviors.reading import class_of, read_csv, read_json_lines, read_lines, read_text
 from beb.errors import BadStatements, UnknownName
 from beb.interfaces.scorer import CLASSES
 
 DEFAULT_QUESTION = "What are you like, and how do you act?"
 
 _HUB_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+):(?P<file>[^:]+\.(jsonl|csv))")
-_CSV_POLES = {**{pole: pole for pole in CLASSES}, "-1": "negative", "0": "neutral", "1": "positive", "+1": "positive"}
 _SHAPES = "a folder with negative.txt and positive.txt, a .jsonl, a .csv, or owner/data-set:file.jsonl"
 
 
@@ -130,14 +129,12 @@ def _from_perez(path: Path, *, neutral: Sequence[str] | None, undesired: bool) -
 def _from_csv(path: Path, *, neutral: Sequence[str] | None, undesired: bool) -> Behavior:
     poles: dict[str, list[str]] = {}
     for row in read_csv(path, columns=("text", "label")):
-        label = row.cells["label"].strip().lower()
-        if label not in _CSV_POLES:
-            raise BadStatements(
-                f"{path}, line {row.line}: label is {row.cells['label']!r}; give negative, neutral or positive (-1, 0, 1)"
-            )
+        index = class_of(path, row)
+        if index is None:
+            raise BadStatements(f"{path}, line {row.line}: no label; give negative, neutral or positive (or -1, 0, 1)")
         if not comparison_key(row.cells["text"]):
             raise BadStatements(f"{path}, line {row.line}: the text is empty; remove the row")
-        poles.setdefault(_CSV_POLES[label], []).append(row.cells["text"])
+        poles.setdefault(CLASSES[index], []).append(row.cells["text"])
     return _behavior(
         name=path.stem,
         description=f"statements labelled in {path.name}",
@@ -158,7 +155,9 @@ def _from_hub(name: str, repository: str, file: str) -> Path:
     except LocalEntryNotFoundError:  # not in the cache: only now is anything asked of the network
         pass
     except Exception as error:
-        raise BadStatements(f"{name}: not a data set name ({_one_line(error)}); give owner/data-set:file.jsonl") from error
+        raise BadStatements(
+            f"{name}: not a data set name ({_one_line(error)}); give owner/data-set:file.jsonl"
+        ) from error
     try:
         return Path(hf_hub_download(repository, file, repo_type="dataset"))
     except Exception as error:  # the hub's errors and its HTTP library's differ from version to version

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from beb.errors import BadStatements
+from beb.interfaces.scorer import CLASSES
 
+_LABELS = {**{name: index for index, name in enumerate(CLASSES)}, "-1": 0, "0": 1, "1": 2, "+1": 2}
 _DELIMITERS = (",", ";", "\t")  # spreadsheets write ; where the comma is the decimal mark
 
 
@@ -88,6 +90,17 @@ def read_csv(path: Path, *, columns: Sequence[str]) -> list[CsvRow]:
     except csv.Error as error:
         raise BadStatements(f"{path}, line {reader.line_num}: not CSV ({error}); quote texts as in RFC 4180") from error
     return rows
+
+
+def class_of(path: Path, row: CsvRow) -> int | None:
+    """Index in CLASSES of a row's label, None if it is empty. Raises: BadStatements."""
+    label = row.cells["label"].strip().lower()
+    if label and label not in _LABELS:
+        raise BadStatements(
+            f"{path}, line {row.line}: label is {row.cells['label']!r}; "
+            "give negative, neutral or positive (or -1, 0, 1)"
+        )
+    return _LABELS[label] if label else None
 
 
 def _column_names(path: Path, cells: Sequence[str], columns: Sequence[str]) -> list[str]:

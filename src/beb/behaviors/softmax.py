@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,13 @@ class SoftmaxRegression:
         logits = np.stack([(z * row).sum(axis=1) for row in self.weights], axis=1) + self.bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float64)
+
+    def fingerprint(self, upstream: str) -> str:
+        """Hash of the coefficients and of `upstream`, the fingerprint of what makes the features."""
+        digest = hashlib.sha256(upstream.encode())
+        for part in (self.mean, self.scale, self.weights, self.bias):
+            digest.update(str(part.shape).encode() + np.ascontiguousarray(part, dtype="<f8").tobytes())
+        return digest.hexdigest()
 
 
 def fit_softmax_regression(features: Array, labels: Labels, *, inverse_penalty: float) -> SoftmaxRegression:

@@ -49,7 +49,8 @@ class BehaviorCurve:
     condition: "negative" (prompts from P₋), "positive" (from P₊), "shuffled" (sentences of P₋ prompts exchanged
     between prompts at the same position), or the component's own next sentence ("P₋ itself", "P₊ itself").
     corrected: for the scorer's misclassification, its error rates' uncertainty included; None if not correctable.
-    n_failures: requests that brought no text. worst_low, worst_high: limits of the mean if each had been -1 or +1.
+    n_failures: requests that brought no scored text. worst_low, worst_high: per length, limits of the mean whatever
+    the missing scores were (pointwise, sampling error included).
     """
 
     format: str

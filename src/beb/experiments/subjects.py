@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from beb.behaviors.behavior import Behavior
-from beb.behaviors.labels import LabelScorer
-from beb.behaviors.likelihood import LikelihoodRatioScorer
+from beb.behaviors.labels import load_labels
+from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
 from beb.behaviors.probe import fit_probe
 from beb.errors import BadSpec
 from beb.experiments.spec import MeasureSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.catalog import load_model
-from beb.models.components import ResidualComponent, load_component
+from beb.models.scoring import text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
@@ -52,6 +52,19 @@ class Subjects:
     fingerprints: Mapping[str, Any]
 
 
+class ComponentLogRatio:
+    """log P₋/P₊ of whole texts, each under its own tokenizer, for the likelihood-ratio scorer."""
+
+    def __init__(self, negative: LanguageModel, positive: LanguageModel) -> None:
+        self._models = (negative, positive)
+        self.fingerprint = f"{negative.info.fingerprint}/{positive.info.fingerprint}"
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """(n,) nats."""
+        logs = [[each.log_prob for each in text_log_probs(texts, model)] for model in self._models]
+        return np.array(logs[0]) - np.array(logs[1])
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where things are kept and whether the network may be used."""
@@ -67,9 +80,11 @@ def load_subjects(spec: MeasureSpec, places: Places, notify: Notify) -> Subjects
     """
     if spec.model.startswith("world:"):
         return _world_subjects(spec)
+    from beb.models.catalog import load_model
+
     notify("loading the model", 0, 1)
     target = load_model(spec.model, dtype=spec.dtype, offline=places.offline)
-    behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
+    behavior = load_behavior(spec.behavior, undesired=spec.undesired)
     split = behavior.split()
     negative = _component(spec, spec.negative, split.train.negative, target, places, notify, "negative")
     if spec.positive == "residual":
@@ -137,6 +152,8 @@ def _component(
     pole: str,
 ) -> LanguageModel:
     if description != "lora":
+        from beb.models.components import load_component
+
         return load_component(target, description, dtype=spec.dtype, offline=places.offline)
     from beb.models.adapters import LoraComponent
     from beb.models.huggingface import HuggingFaceModel
@@ -171,6 +188,8 @@ def _residual_maker(target: LanguageModel, negative: LanguageModel) -> Callable[
     def make(log_inverse_alpha: float | None) -> LanguageModel:
         if log_inverse_alpha is None:
             raise BadSpec("a residual component needs the evidence of the P₋ prompts first")
+        from beb.models.components import ResidualComponent
+
         return ResidualComponent(target, negative, -log_inverse_alpha)
 
     return make
@@ -192,16 +211,9 @@ def _scorer(
     if spec.scorer == "likelihood":
         if spec.positive == "residual":
             raise BadSpec("--scorer likelihood needs a positive component from the start; residual has none: use probe")
-        from beb.models.scoring import text_log_probs
-
-        positive = make_positive(None)
-        return LikelihoodRatioScorer.fit(
-            behavior,
-            lambda texts: np.asarray(text_log_probs(texts, negative)) - np.asarray(text_log_probs(texts, positive)),
-            seed=seed,
-        )
+        return fit_likelihood_ratio(behavior, ComponentLogRatio(negative, make_positive(None)), seed=seed)
     if spec.scorer.startswith("labels:"):
-        return LabelScorer.load(Path(spec.scorer.removeprefix("labels:")))
+        return load_labels(spec.scorer.removeprefix("labels:"))
     raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
 
 

@@ -162,7 +162,7 @@ class Worker:
             (score,) = score_sequences([ids], {name: model})
             return _by_sentence(score.log_probs[name], spans), "token ids"
         prefixes = [sampler.decode(row["token_ids"][:stop].tolist()) for _, stop in spans]
-        return np.diff(text_log_probs(prefixes, model), prepend=0.0), "text under its own tokenizer"
+        return np.diff(_log_p_texts(prefixes, model), prepend=0.0), "text under its own tokenizer"
 
     def _prompts(self, item: Item) -> list[dict[str, Any]]:
         rows = self._store.rows("prompts", source=item.source)
@@ -273,4 +273,4 @@ def _by_sentence(
 
 
 def _log_p_texts(texts: Sequence[str], model: LanguageModel) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.asarray(text_log_probs(texts, model), dtype=np.float64)
+    return np.array([each.log_prob for each in text_log_probs(texts, model)])

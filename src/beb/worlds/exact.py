@@ -10,7 +10,7 @@ import numpy as np
 from beb.errors import BadSpec
 from beb.worlds.world import FloatArray, World
 
-MAX_SEQUENCES = 1 << 22
+MAX_SEQUENCES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +86,8 @@ def truth(world: World, n_sentences: int) -> Truth:
     """
     if n_sentences < 1 or world.n_sentences ** (n_sentences + 1) > MAX_SEQUENCES:
         raise BadSpec(
-            f"prompts of {n_sentences} sentences out of {world.n_sentences} cannot be enumerated; give at least 1 sentence and"
-            f" at most {MAX_SEQUENCES} sequences of one sentence more"
+            f"prompts of {n_sentences} sentences out of {world.n_sentences} cannot be enumerated;"
+            f" give a length from 1 on with {world.n_sentences}^(length + 1) <= {MAX_SEQUENCES}"
         )
     levels = [_Level.start(world)]
     levels.extend(levels[-1].extended() for _ in range(n_sentences + 1))

@@ -1,4 +1,7 @@
-"""How long a prompt must be to misalign a world: exact answers by dynamic programming over the log ratio."""
+"""How long a prompt must be to misalign a world: exact answers by dynamic programming over the log ratio.
+
+Nothing here is taken from the formulas of `beb.core`, which are tested against it.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +84,9 @@ def min_misaligning_length(world: World, *, gamma: float, epsilon: float, limit:
 def misaligning_probability(world: World, n_sentences: int, *, gamma: float, epsilon: float) -> ProbabilityRange:
     """The probability that a prompt of `n_sentences` sentences sampled from P₋ has B_P(s) < γ + ε.
 
-    Prompts with the same last sentence and the same log ratio are merged. The log ratios are rounded to 1e-9 nats, and to
-    a coarser grid when too many differ; the range allows for the rounding, and is a point where no log ratio lies that
-    close to the threshold.
+    Prompts with the same last sentence and the same log ratio are merged. Log ratios are rounded to 1e-9 nats, and to
+    a coarser grid when too many differ; the range allows for the rounding, and is a point where no log ratio lies
+    that close to the threshold.
     Raises: BadSpec if n_sentences < 0.
     Source: Wolf et al. 2024, Theorem 5 bounds the length from which this is at least 1 - δ.
     """
@@ -131,4 +134,5 @@ class _Merged:
         self.slack += self._grid / 2
         self.last = keys % (n_sentences + 1)
         self.log_ratio = (keys // (n_sentences + 1)).astype(np.float64) * self._grid
-        self.probability = np.bincount(inverse, weights=probability, minlength=len(keys))
+        self.probability = np.zeros(len(keys))
+        np.add.at(self.probability, inverse, probability)

@@ -19,7 +19,7 @@ from beb.interfaces.language_model import (
 from beb.worlds.grammar import IMPOSSIBLE, Grammar, IntArray, MixtureState, TokenChain
 from beb.worlds.world import START_TOKEN, FloatArray, Role, World
 
-CONTEXT_LENGTH = 1 << 20
+CONTEXT_LENGTH = 1 << 16
 
 
 def world_model(world: World, role: Role) -> WorldModel:
@@ -149,33 +149,51 @@ class WorldModel(LanguageModel):
         return state
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[Completion | Failure]:
-        """Sample every request, in order; each is driven by one Philox stream of uniforms of its own."""
-        n_start = len(self.start_ids)
-        state = self._read([request.prefix[n_start:] for request in requests])
-        for i, request in enumerate(requests):
-            if request.prefix[:n_start] != self.start_ids:
-                state.node[i] = IMPOSSIBLE
-        drafts = [_Draft(request, self._grammar.longest) for request in requests]
-        active = np.array(
-            [i for i, draft in enumerate(drafts) if state.node[i] != IMPOSSIBLE and not draft.finished], dtype=np.int64
-        )
+        """Sample every request, in order; each is driven by one Philox stream of uniforms of its own.
+
+        Returns: Failure("context-full") where the longest possible text would not fit, Failure("impossible-prefix")
+        where the prefix does not begin with `start_ids` or has probability 0.
+        Raises: BadSpec.
+        """
+        _check_requests(requests)
+        state = self._read([request.prefix[len(self.start_ids) :] for request in requests])
+        results: list[Completion | Failure | None] = [
+            self._refusal(request, int(node)) for request, node in zip(requests, state.node, strict=True)
+        ]
+        waiting = [i for i, result in enumerate(results) if result is None]
+        drafts = {i: _Draft(requests[i], self._grammar.longest) for i in waiting}
+        active = np.array(waiting, dtype=np.int64)
         while active.size:
             rows = state.take(active)
             probabilities = self._chain.probabilities(rows)
-            uniforms = np.array([drafts[i].next_uniform() for i in active])
-            tokens = _inverse_cdf(probabilities, uniforms)
+            tokens = _inverse_cdf(probabilities, np.array([drafts[i].next_uniform() for i in active.tolist()]))
             log_probs = np.log(probabilities[np.arange(len(tokens)), tokens])
             for i, token, log_prob in zip(active.tolist(), tokens.tolist(), log_probs.tolist(), strict=True):
                 drafts[i].append(token, log_prob, ends=token in self._terminators)
             state.put(active, self._chain.advance(rows, tokens))
             active = np.array([i for i in active.tolist() if not drafts[i].finished], dtype=np.int64)
-        return [
-            self._off_support() if state.node[i] == IMPOSSIBLE else draft.completion(self.decode(draft.token_ids))
-            for i, draft in enumerate(drafts)
-        ]
+        for i, draft in drafts.items():
+            results[i] = draft.completion(self.decode(draft.token_ids))
+        return [result for result in results if result is not None]
 
-    def _off_support(self) -> Failure:
-        return Failure("impossible prefix", f"the prefix has probability 0 in world {self._world!r}")
+    def _refusal(self, request: SampleRequest, node: int) -> Failure | None:
+        to_come = request.n_sentences * request.max_sentence_tokens
+        if len(request.prefix) + to_come > CONTEXT_LENGTH:
+            detail = f"{len(request.prefix)} tokens before and up to {to_come} sampled exceed {CONTEXT_LENGTH}"
+            return Failure("context-full", detail)
+        if node == IMPOSSIBLE or request.prefix[: len(self.start_ids)] != self.start_ids:
+            return Failure("impossible-prefix", f"the prefix has probability 0 in world {self._world!r}")
+        return None
+
+
+def _check_requests(requests: Sequence[SampleRequest]) -> None:
+    for request in requests:
+        if not request.prefix or request.n_sentences < 1 or request.max_sentence_tokens < 1 or request.seed < 0:
+            raise BadSpec(
+                f"sample request with {len(request.prefix)} prefix tokens, {request.n_sentences} sentences, "
+                f"{request.max_sentence_tokens} tokens per sentence, seed {request.seed}; "
+                "it needs a start token, at least 1 sentence of at least 1 token, and a seed >= 0"
+            )
 
 
 def _inverse_cdf(probabilities: FloatArray, uniforms: FloatArray) -> IntArray:
@@ -198,7 +216,7 @@ class _Draft:
         self._ends: list[int] = []
         self._n_cut = 0
         generator = np.random.Generator(np.random.Philox(request.seed))
-        n_tokens = max(request.n_sentences, 0) * max(min(request.max_sentence_tokens, longest), 1)
+        n_tokens = request.n_sentences * min(request.max_sentence_tokens, longest)
         self._uniforms = generator.random(n_tokens)
 
     @property

@@ -39,4 +39,4 @@ class WorldScorer(Scorer):
         if not text:
             return Score(0.0, 1.0, 0.0)
         known = self._scores.get(text)
-        return known or Failure("not a sentence", f"{text[:60]!r} is no sentence of world {self._world!r}")
+        return known or Failure("not-a-sentence", f"{text[:60]!r} is no sentence of world {self._world!r}")

@@ -21,7 +21,8 @@ def converse(
     """Below this length no prompt of the family has B_P < γ + ε.
 
     log_inverse_alpha: nats. max_log_ratio_per_sentence: Λ, log P₋(s)/P₊(s) ≤ Λn over the family.
-    behavior_floor_positive, behavior_floor_negative: least B_{P₊} and B_{P₋} over the family. gamma, epsilon: the level is γ + ε.
+    behavior_floor_positive, behavior_floor_negative: least B_{P₊} and B_{P₋} over the family.
+    gamma, epsilon: the level is γ + ε.
     Returns: paper None; sharp max(0, log((1−α)/α) + log(ω/(1−ω)))/Λ, ω = (g₊−γ−ε)/(g₊−g₋); 0 if the floor g₊ is below
     the level; inf if no length suffices.
     Raises: BadSpec on values outside their ranges; NoBound if α = 0.

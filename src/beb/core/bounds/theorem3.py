@@ -40,18 +40,13 @@ def conversation(
         sigma2=sigma2,
         delta=delta,
     )
-    if not replies or any(a < 1 or a != int(a) for a in replies):
-        raise BadSpec(
-            f"replies are {tuple(replies)}; accepted: one or more whole numbers of sentences, each at least 1"
-        )
+    _check_replies(replies)
     n, total, sigma = len(replies), sum(replies), math.sqrt(sigma2)
     paper = paper_log_ratio(log_inverse_alpha=log_inverse_alpha, epsilon=epsilon)
     paper += sum(beta_prime * a + sigma * math.sqrt(n * a) / math.sqrt(delta) for a in replies)
     unprompted = required_log_ratio(log_inverse_alpha=log_inverse_alpha, gamma=gamma, epsilon=epsilon)
     resistance = beta_prime * total + sigma * math.sqrt(total) * cantelli_deviations(delta)
     needed = max(0.0, unprompted + resistance)
-    first = min(max(0.0, unprompted), needed)
-    later = (1 + (needed - first) * a / total / beta for a in replies)
     return Bound(
         theorem="Theorem 3",
         statement=(
@@ -71,5 +66,18 @@ def conversation(
             "replies from P₊",
         ),
         inputs=(*inputs, ("replies", tuple(int(a) for a in replies))),
-        per_turn=(first / beta, *later),
+        per_turn=_per_turn(min(max(0.0, unprompted), needed) / beta, needed / beta, replies),
     )
+
+
+def _check_replies(replies: Sequence[int]) -> None:
+    if not replies or any(a < 1 or a != int(a) for a in replies):
+        raise BadSpec(
+            f"replies are {tuple(replies)}; accepted: one or more whole numbers of sentences, each at least 1"
+        )
+
+
+def _per_turn(first: float, needed: float, replies: Sequence[int]) -> tuple[float, ...]:
+    """`first` before the replies; after each, one negative sentence and its share, by length, of the rest of `needed`."""
+    total = sum(replies)
+    return (first, *(1 + (needed - first) * (a / total) for a in replies))

@@ -1,0 +1,169 @@
+"""Many least-squares logistic curves at once: the optimiser and its derivatives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from beb.estimate.checks import Array
+
+N_STEPS = 40
+N_GRID = (16, 33)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """Curve h + (l - h) σ(e^b (n - m)) at lengths n (k,); parameters θ = (b, m, l, h), l and h free or given.
+
+    Searched: slopes from 0.1/(range of n) to 20/(smallest gap), midpoints up to one range beyond the lengths.
+    """
+
+    n: Array
+    free_low: bool
+    free_high: bool
+
+    @property
+    def steepest(self) -> float:
+        """Largest slope that the lengths can resolve, nats per sentence."""
+        return 20 / float(np.diff(self.n).min())
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Smallest and largest θ."""
+        span = float(self.n[-1] - self.n[0])
+        return (
+            np.array([math.log(0.1 / span), self.n[0] - span, -1.0, -1.0]),
+            np.array([math.log(self.steepest), self.n[-1] + span, 1.0, 1.0]),
+        )
+
+    def inside(self, theta: Array) -> bool:
+        """Whether slope and midpoint are off the limits of the search."""
+        low, high = self.limits
+        return bool((theta[:2] > low[:2] + 1e-6).all() and (theta[:2] < high[:2] - 1e-6).all())
+
+
+def _sigmoid(problem: Problem, theta: Array) -> tuple[Array, Array]:
+    """(d, k) z = e^b (n - m) and σ(z)."""
+    z = np.exp(theta[:, :1]) * (problem.n - theta[:, 1:2])
+    return z, expit(z)
+
+
+def fitted_curve(problem: Problem, theta: Array) -> Array:
+    """(d, k) curves of θ (d, 4)."""
+    _, s = _sigmoid(problem, theta)
+    return theta[:, 3:] + (theta[:, 2:3] - theta[:, 3:]) * s
+
+
+def _jacobian(problem: Problem, theta: Array) -> Array:
+    """(d, k, 4) derivatives of the curve."""
+    z, s = _sigmoid(problem, theta)
+    slope = (theta[:, 2:3] - theta[:, 3:]) * s * (1 - s)
+    return np.stack([slope * z, -slope * np.exp(theta[:, :1]), s, 1 - s], axis=2)
+
+
+def _curvature(problem: Problem, theta: Array, residual: Array) -> Array:
+    """(d, 4, 4) Σ_j residual_j ∂²curve_j/∂θ∂θ."""
+    z, s = _sigmoid(problem, theta)
+    beta = np.exp(theta[:, :1])
+    first, gap = s * (1 - s), theta[:, 2:3] - theta[:, 3:]
+    second = first * (1 - 2 * s)
+    out = np.zeros((theta.shape[0], 4, 4))
+    out[:, 0, 0] = (residual * gap * (second * z * z + first * z)).sum(axis=1)
+    out[:, 0, 1] = (residual * gap * -beta * (second * z + first)).sum(axis=1)
+    out[:, 1, 1] = (residual * gap * beta**2 * second).sum(axis=1)
+    out[:, 0, 2] = (residual * first * z).sum(axis=1)
+    out[:, 1, 2] = (residual * first * -beta).sum(axis=1)
+    out[:, 0, 3], out[:, 1, 3] = -out[:, 0, 2], -out[:, 1, 2]
+    lower = np.tril_indices(4, -1)
+    out[:, lower[0], lower[1]] = out[:, lower[1], lower[0]]
+    return out
+
+
+def _starts(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
+    """(d, 4) best grid point, free levels by least squares clipped to [-1, 1]."""
+    lower, upper = problem.limits
+    b, m = np.meshgrid(np.linspace(lower[0], upper[0], N_GRID[0]), np.linspace(lower[1], upper[1], N_GRID[1]))
+    grid = np.column_stack([b.ravel(), m.ravel(), np.zeros(b.size), np.zeros(b.size)])
+    _, s = _sigmoid(problem, grid)
+    k = problem.n.size
+    ss, st, tt = (s * s).sum(axis=1), (s * (1 - s)).sum(axis=1), ((1 - s) ** 2).sum(axis=1)
+    ys = curve @ s.T
+    yt = curve.sum(axis=1, keepdims=True) - ys
+    l, h = np.broadcast_to(low[:, None], ys.shape), np.broadcast_to(high[:, None], ys.shape)
+    ridge = 1e-9 * k
+    if problem.free_low and problem.free_high:
+        l = np.clip(((tt + ridge) * ys - st * yt) / ((ss + ridge) * (tt + ridge) - st**2), -1, 1)
+        h = np.clip((yt - st * l) / (tt + ridge), -1, 1)
+    elif problem.free_low:
+        l = np.clip((ys - st * h) / (ss + ridge), -1, 1)
+    elif problem.free_high:
+        h = np.clip((yt - st * l) / (tt + ridge), -1, 1)
+    loss = l**2 * ss + 2 * l * h * st + h**2 * tt - 2 * (l * ys + h * yt)
+    best = loss.argmin(axis=1)
+    rows = np.arange(best.size)
+    return np.column_stack([grid[best, :2], l[rows, best], h[rows, best]])
+
+
+def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
+    """θ (d, 4) of the curves (d, k): grid search, then damped Gauss-Newton steps projected on the limits.
+
+    low, high: (d,) given levels, ignored where free.
+    """
+    theta = _starts(problem, curve, low, high)
+    lower, upper = problem.limits
+    movable = np.array([True, True, problem.free_low, problem.free_high])
+    loss = ((curve - fitted_curve(problem, theta)) ** 2).sum(axis=1)
+    damping = np.full(theta.shape[0], 1e-3)
+    for _ in range(N_STEPS):
+        residual = curve - fitted_curve(problem, theta)
+        jacobian = _jacobian(problem, theta)
+        gradient = np.einsum("dkp,dk->dp", jacobian, residual)
+        blocked = (theta <= lower) & (gradient < 0) | (theta >= upper) & (gradient > 0) | ~movable
+        jacobian[np.broadcast_to(blocked[:, None, :], jacobian.shape)] = 0.0
+        normal = np.einsum("dkp,dkq->dpq", jacobian, jacobian)
+        diagonal = np.einsum("dpp->dp", normal)
+        ridge = damping[:, None] * diagonal + 1e-12 + blocked
+        step = np.linalg.solve(normal + ridge[:, :, None] * np.eye(4), np.where(blocked, 0.0, gradient)[:, :, None])
+        trial = np.where(movable, np.clip(theta + np.clip(step[:, :, 0], -1, 1), lower, upper), theta)
+        trial_loss = ((curve - fitted_curve(problem, trial)) ** 2).sum(axis=1)
+        better = trial_loss < loss
+        moved = better & (loss - trial_loss > 1e-13)
+        theta = np.where(better[:, None], trial, theta)
+        loss = np.where(better, trial_loss, loss)
+        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
+        if not moved.any() and damping.min() > 1e3:
+            break
+    return theta
+
+
+def standard_errors(
+    problem: Problem, theta: Array, curve: Array, covariance: Array, low_variance: Array, high_variance: Array
+) -> Array:
+    """(d, 2) standard errors of b and m: derivative of the projection with respect to curve and given levels.
+
+    covariance: (d, k, k) of the mean curve. Differentiating the stationarity Jᵀ(y - f) = 0 gives
+    dθ = H⁻¹ (Jᵀ dy + (∂J/∂level ᵀ (y - f) - Jᵀ ∂f/∂level) dlevel), H = JᵀJ - Σ residual ∂²f.
+    Infinite where the optimum is flat.
+    """
+    lower, upper = problem.limits
+    residual = curve - fitted_curve(problem, theta)
+    jacobian = _jacobian(problem, theta)
+    curvature = _curvature(problem, theta, residual)
+    normal = np.einsum("dkp,dkq->dpq", jacobian, jacobian) - curvature
+    active = np.broadcast_to(np.array([True, True, problem.free_low, problem.free_high]), theta.shape)
+    active = active & (theta > lower) & (theta < upper)
+    both = active[:, :, None] & active[:, None, :]
+    hessian = np.where(both, normal, np.eye(4))
+    jacobian_active = np.where(active[:, None, :], jacobian, 0.0)
+    middle = np.einsum("dkp,dkj,djq->dpq", jacobian_active, covariance, jacobian_active)
+    for index, variance in ((2, low_variance), (3, high_variance)):
+        effect = np.where(active, -normal[:, :, index], 0.0)
+        middle = middle + effect[:, :, None] * effect[:, None, :] * variance[:, None, None]
+    smallest = np.linalg.eigvalsh(hessian)[:, 0]
+    flat = smallest < 1e-10
+    inverse = np.linalg.inv(np.where(flat[:, None, None], np.eye(4), hessian))
+    variance = np.einsum("dpq,dqr,dpr->dp", inverse, middle, inverse)[:, :2]
+    return np.where(flat[:, None] | ~active[:, :2], math.inf, np.sqrt(np.maximum(variance, 0.0)))

@@ -1,0 +1,309 @@
+"""Causal language models from Hugging Face checkpoints, and the components that share their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from beb.errors import BadSpec, ContextTooShort, NotAModel
+from beb.interfaces.language_model import (
+    Completion,
+    Distributions,
+    Failure,
+    LanguageModel,
+    ModelInfo,
+    SampleRequest,
+    TokenIds,
+)
+from beb.models.decode import sample_requests
+from beb.models.fingerprint import checkpoint_fingerprint
+from beb.models.quiet import quiet_loading
+from beb.models.rowcache import supports_rows
+from beb.models.sentences import SentenceRule
+from beb.models.tokenization import (
+    chat_parts,
+    plain_ids,
+    render_chat,
+    sentence_rule,
+    start_context,
+    stop_ids,
+    tokenizer_hash,
+)
+from beb.models.weights import Weights, WeightSwap
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_UNBOUNDED_CONTEXT = 2**20
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+class HiddenRows(Distributions):
+    """Distributions kept as final hidden states, (n_rows, width); logits are made for the rows asked for."""
+
+    def __init__(self, weights: Weights, hidden: torch.Tensor, swap: WeightSwap | None) -> None:
+        self.n_rows = len(hidden)
+        self._weights, self._hidden, self._swap = weights, hidden, swap
+
+    def log_probs(self, start: int, stop: int) -> torch.Tensor:
+        with torch.inference_mode(), self._weights.activated(self._swap):
+            return self._weights.log_softmax(self._weights.logits(self._hidden[start:stop]))
+
+
+class WholePasses(Distributions):
+    """For models whose logits are more than an output matrix on hidden states: each text is run in full when needed."""
+
+    def __init__(self, weights: Weights, contexts: Sequence[TokenIds], n_start: int, swap: WeightSwap | None) -> None:
+        self._weights, self._contexts, self._n_start, self._swap = weights, contexts, n_start, swap
+        self._edges = np.cumsum([0, *(len(c) - n_start + 1 for c in contexts)])
+        self.n_rows = int(self._edges[-1])
+        self._held: tuple[int, torch.Tensor] | None = None
+
+    def log_probs(self, start: int, stop: int) -> torch.Tensor:
+        parts = []
+        for k in range(len(self._contexts)):
+            low, high = max(start, int(self._edges[k])), min(stop, int(self._edges[k + 1]))
+            if low < high:
+                parts.append(self._text(k)[low - int(self._edges[k]) : high - int(self._edges[k])])
+        return torch.cat(parts)
+
+    def _text(self, k: int) -> torch.Tensor:
+        if self._held is None or self._held[0] != k:
+            with torch.inference_mode(), self._weights.activated(self._swap):
+                logits = self._weights.full_logits(self._contexts[k])[self._n_start - 1 :]
+                self._held = (k, self._weights.log_softmax(logits))
+        return self._held[1]
+
+
+class HuggingFaceModel(LanguageModel):
+    """Any decoder of the transformers library, or a component on the same weights (an adapter, a persona).
+
+    weights, tokenizer, rule: shared by a model and its components. swap: the merged adapter, if any.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        tokenizer: Any,
+        rule: SentenceRule,
+        info: ModelInfo,
+        start_ids: TokenIds,
+        *,
+        swap: WeightSwap | None = None,
+        row_cache: bool | None = None,
+    ) -> None:
+        self.weights, self.tokenizer, self.rule, self.info, self.swap = weights, tokenizer, rule, info, swap
+        self._start_ids = start_ids
+        self._row_cache = row_cache
+        self._frames: dict[str | None, tuple[TokenIds, TokenIds]] = {}
+
+    @property
+    def start_ids(self) -> TokenIds:
+        return self._start_ids
+
+    @cached_property
+    def row_cache(self) -> bool:
+        """Whether sampling may share prefixes in a row cache; checked on the first use."""
+        if self._row_cache is None:
+            self._row_cache = supports_rows(self.weights)
+        return self._row_cache
+
+    def component(
+        self, info: ModelInfo, *, start_ids: TokenIds | None = None, swap: WeightSwap | None = None
+    ) -> HuggingFaceModel:
+        """Another distribution on the same weights and tokenizer."""
+        return HuggingFaceModel(
+            self.weights,
+            self.tokenizer,
+            self.rule,
+            info,
+            self._start_ids if start_ids is None else start_ids,
+            swap=self.swap if swap is None else swap,
+            row_cache=self.row_cache,
+        )
+
+    def encode(self, text: str) -> TokenIds:
+        return plain_ids(self.tokenizer, text)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(
+            self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
+
+    def ends_sentence(self, token_id: int) -> bool:
+        return bool(self.rule.terminators[token_id])
+
+    def chat_frame(self, system: str | None = None) -> tuple[TokenIds, TokenIds]:
+        if system not in self._frames:
+            self._frames[system] = chat_parts(self.tokenizer, self.info.name, system)
+        return self._frames[system]
+
+    def chat_text(self, content: str, system: str | None = None) -> str:
+        """The chat template's text for one user turn, up to where the reply begins.
+
+        Raises: NoChatTemplate.
+        """
+        return render_chat(self.tokenizer, self.info.name, content, system)
+
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Completion | Failure]:
+        row_cache = self.row_cache
+        with self.weights.activated(self.swap):
+            return sample_requests(
+                self.weights,
+                requests,
+                rule=self.rule,
+                context_length=self.info.context_length,
+                decode=self.decode,
+                row_cache=row_cache,
+            )
+
+    def distributions(self, sequences: Sequence[TokenIds]) -> Distributions:
+        start = self._start_ids
+        for ids in sequences:
+            self._require_room(len(start) + len(ids))
+        # The last token of a text predicts nothing that is asked for.
+        contexts = [start + tuple(ids[:-1]) for ids in sequences if ids]
+        if not self.weights.splits:
+            return WholePasses(self.weights, contexts, len(start), self.swap)
+        with self.weights.activated(self.swap):
+            rows = self.weights.hidden_rows(contexts)
+        kept = [states[len(start) - 1 :] for states in rows]
+        empty = torch.empty((0, 1), dtype=self.weights.dtype, device=self.weights.device)
+        return HiddenRows(self.weights, torch.cat(kept) if kept else empty, self.swap)
+
+    def hidden_states(self, texts: Sequence[str], layer: int) -> npt.NDArray[np.float32]:
+        """Mean over the tokens of each text of the hidden states after `layer` blocks, start context in place.
+
+        layer: 0 is the embedding, n the n-th block; negative counts from the end.
+        Returns: (n_texts, width) fp32; an empty text is represented by its start context's last state.
+        Raises: ContextTooShort, BadSpec.
+        """
+        n_layers = int(self.weights.module.config.get_text_config().num_hidden_layers)
+        if not -n_layers - 1 <= layer <= n_layers:
+            raise BadSpec(f"{self.info.name} has hidden states 0 to {n_layers}, not {layer}")
+        start = self._start_ids
+        sequences = [start + self.encode(text) for text in texts]
+        for ids in sequences:
+            self._require_room(len(ids))
+        with self.weights.activated(self.swap):
+            rows = self.weights.layer_rows(sequences, layer)
+        means = [states[min(len(start), len(states) - 1) :].float().mean(0) for states in rows]
+        width = int(self.weights.module.config.get_text_config().hidden_size)
+        return torch.stack(means).cpu().numpy() if means else np.empty((0, width), dtype=np.float32)
+
+    def _require_room(self, n_tokens: int) -> None:
+        if n_tokens > self.info.context_length:
+            raise ContextTooShort(
+                f"{self.info.name} has a context of {self.info.context_length} tokens and the text with its start context "
+                f"has {n_tokens}; use fewer or shorter sentences"
+            )
+
+
+def load_checkpoint(
+    folder: Path, *, name: str, dtype: str = "fp32", device: str | None = None, fingerprint: str | None = None
+) -> HuggingFaceModel:
+    """A model from a local folder of config.json, *.safetensors and tokenizer files.
+
+    dtype: "fp32" or "bf16". device: for example "cpu" or "cuda"; the GPU if there is one by default.
+    fingerprint: of the weights, where the caller has it already.
+    Raises: NotAModel, BadSpec.
+    """
+    if dtype not in DTYPES:
+        raise BadSpec(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    require_safetensors(folder)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with quiet_loading():
+        module, tokenizer = _from_pretrained(folder, name, DTYPES[dtype])
+    return wrap(
+        module.to(device),
+        tokenizer,
+        name=name,
+        fingerprint=_with_dtype(fingerprint or checkpoint_fingerprint(folder), dtype),
+    )
+
+
+def wrap(module: Any, tokenizer: Any, *, name: str, fingerprint: str) -> HuggingFaceModel:
+    """A loaded transformers decoder and its tokenizer as a LanguageModel; nothing is copied.
+
+    fingerprint: hash of everything that determines the probabilities.
+    Raises: NotAModel if no token can start a text.
+    """
+    start_ids, context = start_context(tokenizer, name)
+    weights = Weights(module, name)
+    config = module.config.get_text_config()
+    stops = stop_ids(tokenizer, (config, getattr(module, "generation_config", None)))
+    dtype = next((key for key, value in DTYPES.items() if value == weights.dtype), str(weights.dtype))
+    info = ModelInfo(
+        name=name,
+        kind="checkpoint",
+        fingerprint=fingerprint,
+        tokenizer=tokenizer_hash(tokenizer),
+        vocabulary_size=weights.vocabulary_size,
+        context_length=_context_length(config, tokenizer),
+        dtype=dtype,
+        context=context,
+        has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
+    )
+    return HuggingFaceModel(weights, tokenizer, sentence_rule(tokenizer, weights.vocabulary_size, stops), info, start_ids)
+
+
+def derived_info(base: ModelInfo, *, name: str, kind: str, fingerprint: str, context: str | None = None) -> ModelInfo:
+    """The record of a component that shares its base's tokenizer, context window and dtype."""
+    return dataclasses.replace(
+        base, name=name, kind=kind, fingerprint=fingerprint, context=base.context if context is None else context
+    )
+
+
+def require_safetensors(folder: Path) -> None:
+    """Refuse a folder that holds no safetensors checkpoint.
+
+    Raises: NotAModel, saying what a model folder holds, or that pickled weights are never loaded.
+    """
+    if not (folder / "config.json").is_file():
+        raise NotAModel(
+            f"{folder} holds no config.json; a model folder holds config.json, *.safetensors and the tokenizer's files"
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise NotAModel(
+            f"{folder} holds only pickled weights ({pickles[0]}), which can run code and are never loaded; "
+            "convert them to safetensors"
+        )
+    raise NotAModel(f"{folder} holds no *.safetensors; a model folder holds config.json, *.safetensors and the tokenizer's files")
+
+
+def _from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        module, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        )
+    except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError, SafetensorError, ...
+        reason = " ".join(str(error).split())[:200]
+        raise NotAModel(f"{name}: {folder} does not load as a causal language model ({type(error).__name__}: {reason})") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise NotAModel(f"{name}: {folder} lacks {len(missing)} weights, the first {missing[0]}; the checkpoint is incomplete")
+    return module, tokenizer
+
+
+def _context_length(config: Any, tokenizer: Any) -> int:
+    for value in (getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)):
+        if isinstance(value, int) and 0 < value < _UNBOUNDED_CONTEXT:
+            return value
+    return _UNBOUNDED_CONTEXT
+
+
+def _with_dtype(fingerprint: str, dtype: str) -> str:
+    return hashlib.sha256(f"{fingerprint}:{dtype}".encode()).hexdigest()

@@ -1,0 +1,177 @@
+"""A key-value cache whose rows are independent: each has its own length, and can be copied, moved or replaced."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from beb.models.weights import Weights
+
+GROWTH = 128
+"""Columns added at a time when a row outgrows the buffers."""
+
+
+class _Frame:
+    """Where the tokens of the current pass are written: shared by the layers of one cache."""
+
+    def __init__(self, max_rows: int, columns: int) -> None:
+        self.max_rows = max_rows
+        self.columns = columns
+        self.width = 0
+        self.rows = torch.empty(0, dtype=torch.long)
+        self.targets = torch.empty(0, 0, dtype=torch.long)
+
+
+class _RowLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one block, (max_rows, heads, columns, width), written in place at each row's own column."""
+
+    def __init__(self, frame: _Frame) -> None:
+        super().__init__()
+        self.frame = frame
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[Any, Any]:
+        if not self.is_initialized:
+            self.keys, self.values = (self._buffer(states) for states in (key_states, value_states))
+            self.is_initialized = True
+        n, where, columns = len(key_states), self.frame.rows, self.frame.targets
+        self.keys[where[:, None], :, columns] = key_states.transpose(1, 2)
+        self.values[where[:, None], :, columns] = value_states.transpose(1, 2)
+        return self.keys[:n, :, : self.frame.width], self.values[:n, :, : self.frame.width]
+
+    def _buffer(self, like: torch.Tensor) -> torch.Tensor:
+        shape = (self.frame.max_rows, like.shape[1], self.frame.columns, like.shape[3])
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def get_seq_length(self) -> int:
+        return self.frame.width
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.frame.width, 0
+
+
+class RowCache:
+    """Prefixes or growing texts, one a row; rows 0..n-1 are in use."""
+
+    def __init__(self, weights: Weights, max_rows: int, columns: int) -> None:
+        self.weights = weights
+        self.frame = _Frame(max_rows, columns)
+        n_layers = int(weights.module.config.get_text_config().num_hidden_layers)
+        self.layers = [_RowLayer(self.frame) for _ in range(n_layers)]
+        self.cache = Cache(layers=self.layers)
+        self.lengths: list[int] = [0] * max_rows
+
+    def extend(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Append tokens to rows 0..n-1 in one pass; returns (n, longest, width) final hidden states, right-padded."""
+        n, longest = len(tokens), max(len(t) for t in tokens)
+        device = self.weights.device
+        past = torch.tensor(self.lengths[:n], dtype=torch.long)
+        columns = past[:, None] + torch.arange(longest)
+        width = int(columns.max()) + 1
+        self._reserve(width)
+        ids = torch.zeros((n, longest), dtype=torch.long)
+        for row, row_tokens in enumerate(tokens):
+            ids[row, : len(row_tokens)] = torch.tensor(list(row_tokens), dtype=torch.long)
+        # A padding token sits at a column after its row's last real one, where the next real token overwrites it.
+        visible = torch.arange(width) <= columns[:, None, :, None]
+        frame = self.frame
+        frame.width, frame.rows, frame.targets = width, torch.arange(n, device=device), columns.to(device)
+        with torch.inference_mode():
+            output = self.weights.decoder(
+                input_ids=ids.to(device),
+                attention_mask=self._mask(visible.to(device)),
+                position_ids=columns.to(device),
+                past_key_values=self.cache,
+                use_cache=True,
+            )
+        for row, row_tokens in enumerate(tokens):
+            self.lengths[row] += len(row_tokens)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def copy_rows(self, source: RowCache, source_rows: Sequence[int], lengths: Sequence[int], rows: Sequence[int]) -> None:
+        """Rows of this cache become the first `lengths` tokens of rows of another."""
+        longest = max(lengths)
+        self._reserve(longest)
+        index = torch.tensor(list(source_rows), device=self.weights.device)
+        target = torch.tensor(list(rows), device=self.weights.device)
+        with torch.inference_mode():
+            for mine, theirs in zip(self.layers, source.layers, strict=True):
+                if not mine.is_initialized:
+                    mine.keys, mine.values = mine._buffer(theirs.keys), mine._buffer(theirs.values)
+                    mine.is_initialized = True
+                mine.keys[target, :, :longest] = theirs.keys[index, :, :longest]
+                mine.values[target, :, :longest] = theirs.values[index, :, :longest]
+        for row, length in zip(rows, lengths, strict=True):
+            self.lengths[row] = length
+
+    def move_rows(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Move rows into the places of rows no longer needed."""
+        for source, target in zip(sources, targets, strict=True):
+            length = self.lengths[source]
+            for layer in self.layers:
+                layer.keys[target, :, :length] = layer.keys[source, :, :length]
+                layer.values[target, :, :length] = layer.values[source, :, :length]
+            self.lengths[target] = length
+
+    def _reserve(self, width: int) -> None:
+        if width <= self.frame.columns:
+            return
+        old = self.frame.columns
+        self.frame.columns = width + GROWTH
+        for layer in self.layers:
+            if layer.is_initialized:
+                for name in ("keys", "values"):
+                    before: torch.Tensor = getattr(layer, name)
+                    after = layer._buffer(before)
+                    after[:, :, :old] = before
+                    setattr(layer, name, after)
+
+    def _mask(self, visible: torch.Tensor) -> torch.Tensor:
+        """The 4-d mask in the form that the attention implementation takes: boolean, or added to the scores."""
+        if self.weights.module.config._attn_implementation == "sdpa":
+            return visible
+        lowest = torch.finfo(self.weights.dtype).min
+        return torch.zeros(visible.shape, dtype=self.weights.dtype, device=visible.device).masked_fill_(~visible, lowest)
+
+
+def kv_bytes_per_token(weights: Weights) -> int:
+    """Bytes of keys and values that one token needs."""
+    config = weights.module.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * weights.dtype.itemsize)
+
+
+def supports_rows(weights: Weights) -> bool:
+    """Whether row caches reproduce the model's own logits: checked by running both on two short texts.
+
+    Models with sliding windows, recurrent states or positions that are no input answer False and are sampled with
+    the cache they bring themselves.
+    """
+    config = weights.module.config
+    accepted = inspect.signature(weights.decoder.forward).parameters
+    layers = DynamicCache(config=config).layers
+    if (
+        not weights.splits
+        or config._attn_implementation not in ("sdpa", "eager")
+        or not {"position_ids", "past_key_values", "attention_mask"} <= set(accepted)
+        or not layers
+        or any(type(layer) is not DynamicLayer for layer in layers)
+    ):
+        return False
+    texts = [[(5 * i + 2) % weights.vocabulary_size for i in range(length)] for length in (9, 6)]
+    try:
+        cache = RowCache(weights, 2, 8)
+        cache.extend([texts[0][:4], texts[1][:3]])
+        cache.extend([texts[0][4:8], texts[1][3:5]])
+        hidden = cache.extend([texts[0][8:], texts[1][5:]])[:, -1]
+        rows = weights.logits(hidden)
+        whole = torch.stack([weights.full_logits(text)[-1] for text in texts])
+    except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
+        return False
+    tolerance = 1e-3 if weights.dtype == torch.float32 else 0.05 * float(whole.abs().max())
+    return bool((rows - whole).abs().max() <= tolerance)
