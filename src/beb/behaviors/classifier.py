@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from beb.behaviors.evaluation import (
     N_FOLDS,
@@ -49,7 +48,7 @@ class TextClassifier:
             return scores
         features = features_of([texts[i] for i in spoken])
         refuse_other_shape(features, n=len(spoken), d=len(self.regression.mean))
-        finite: NDArray[np.bool_] = np.isfinite(features).all(axis=1)
+        finite = np.asarray(np.isfinite(features).all(axis=1))
         probabilities = self.regression.probabilities(np.where(finite[:, None], features, 0.0))
         for i, ok, row in zip(spoken, finite, probabilities, strict=True):
             scores[i] = Score(*map(float, row)) if ok else Failure("non-finite", "the text's features are not finite")
@@ -65,7 +64,7 @@ def fit_text_classifier(
     Raises: NumericalFailure; BadStatements if a class has too few distinct statements.
     """
     refuse_other_shape(features, n=len(texts), d=features.shape[-1])
-    bad: NDArray[np.bool_] = ~np.isfinite(features).all(axis=1)
+    bad = np.asarray(~np.isfinite(features).all(axis=1))
     if bad.any():
         example = texts[int(bad.argmax())][:60]
         raise NumericalFailure(f"the features of {example!r} hold NaN or infinity; load the model in fp32")

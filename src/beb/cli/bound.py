@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beb.core import bounds
-from beb.core.bounds import ARGUMENTS, PREMISES, Bound
+from beb.core.bounds import ARGUMENTS, ELIMINATED, PREMISES, Bound
 from beb.errors import BadSpec, NoBound
 
 _MODEL = ("log_inverse_alpha", "beta", "gamma", "epsilon")
@@ -205,8 +205,8 @@ def _answer(given: dict[str, Value | None]) -> _Answer:
             found.append(theorem.function(**{name: inputs[name].value for name in theorem.needs}))
         except NoBound as reason:
             without.append((theorem.name, str(reason)))
-    if given["log_inverse_alpha"] == math.inf and not without:
-        bounds.required_log_ratio(log_inverse_alpha=math.inf, gamma=-1.0, epsilon=1.0)  # says why there is no bound
+    if given["log_inverse_alpha"] == math.inf:
+        raise NoBound(f"no bound: {ELIMINATED}; an α below 1e-308 can be given as --log-inverse-alpha")
     if without and not found:
         raise NoBound(f"no bound: {without[0][1]}")
     if not found:

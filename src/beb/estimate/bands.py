@@ -13,7 +13,7 @@ from beb.core.estimate import Band
 from beb.errors import BadSpec
 from beb.estimate.bounded import betting_interval
 from beb.estimate.checks import Array, Bounds, check_bounds, check_lengths, check_level, matrix, too_few
-from beb.estimate.studentised import METHOD, Limits, PromptSet, simultaneous_limits
+from beb.estimate.studentised import BOOTSTRAP_T, METHOD, Limits, PromptSet, simultaneous_limits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,33 +62,42 @@ def mean_band(
     if fewest < 2:
         raise too_few(name, fewest)
     (limits,) = simultaneous_limits([PromptSet.of(x)], level=level, rng=rng, n_draws=n_draws)
-    exact = np.isin(lengths, list(deterministic)) & (limits.scale == 0)
+    exact = np.isin(lengths, list(deterministic)) & limits.agree
     return mean_limits_band(x, lengths, limits, level=level, unit=unit, bounds=bounds, exact=exact)
 
 
 def mean_limits_band(
-    x: Array, lengths: Sequence[int], limits: Limits, *, level: float, unit: str, bounds: Bounds | None, exact: np.ndarray
+    x: Array,
+    lengths: Sequence[int],
+    limits: Limits,
+    *,
+    level: float,
+    unit: str,
+    bounds: Bounds | None,
+    exact: np.ndarray,
 ) -> Band:
     """The band of means given critical values; columns without spread as in `mean_band`. exact: (k,)."""
     below, above = bounds or (-math.inf, math.inf)
     sides = []
     for critical, column_level in ((limits.pointwise, level), (limits.simultaneous, limits.share)):
         with np.errstate(invalid="ignore"):
-            half = np.where(exact, 0.0, np.where(limits.scale > 0, critical * limits.scale, math.inf))
+            half = np.where(exact, 0.0, np.where(limits.agree, math.inf, critical * limits.scale))
         low, high = np.maximum(limits.value - half, below), np.minimum(limits.value + half, above)
-        for j in np.flatnonzero((limits.scale == 0) & ~exact):
+        for j in np.flatnonzero(limits.agree & ~exact):
             if math.isfinite(below) and math.isfinite(above):
                 column = x[:, j]
                 low[j], high[j] = betting_interval(column[~np.isnan(column)], (below, above), column_level)
         sides += [np.minimum(low, limits.value), np.maximum(high, limits.value)]
-    return Band(
-        tuple(int(n) for n in lengths),
-        *(tuple(map(float, side)) for side in (limits.value, *sides)),
-        level,
-        x.shape[0],
-        unit,
-        f"mean; pointwise t and bootstrap-t; band: {METHOD}",
-    )
+    words = f"mean; pointwise {BOOTSTRAP_T}; band: {METHOD}"
+    return curve_band(lengths, [limits.value, *sides], level=level, n=x.shape[0], unit=unit, method=words)
+
+
+def curve_band(
+    lengths: Sequence[int], columns: Sequence[Array], *, level: float, n: int, unit: str, method: str
+) -> Band:
+    """Band from its five arrays: value, pointwise low and high, simultaneous low and high."""
+    value, *limits = (tuple(map(float, column)) for column in columns)
+    return Band(tuple(int(length) for length in lengths), value, *limits, level, n, unit, method)
 
 
 def joint_box(
@@ -106,42 +115,51 @@ def joint_box(
     rows come from (default: one set for all); rows of one set are the same prompts in the same order, and different
     sets are independent and resampled independently.
     Returns: JointBox; the low limit of a variance is >= 0. A column on which all prompts agree has infinite limits.
+    Every curve gets the critical value that its own tails ask for (balanced), all of them holding together.
     Raises: TooFewPrompts, EstimateError, BadSpec.
     Assumes: prompts independent; finite variance (means), finite fourth moment (variances).
     """
     check_level(level)
     if set(means) & set(variances) or not (means or variances):
-        raise BadSpec(f"means {sorted(means)} and variances {sorted(variances)} need distinct names, at least one in all")
-    labels = {name: "" for name in (*means, *variances)} | dict(prompt_sets or {})
-    columns = {name: matrix(x, name=name) for name, x in (means | variances if False else {**means, **variances}).items()}
-    sets = []
-    order: list[tuple[str, int, slice]] = []
-    for index, label in enumerate(sorted(set(labels.values()))):
-        mine = [[name for name in kind if labels[name] == label] for kind in (means, variances)]
-        rows = {columns[name].shape[0] for kind in mine for name in kind}
-        if len(rows) > 1:
-            raise BadSpec(f"{sum(mine, [])} share a prompt set but have {sorted(rows)} rows; name their prompt sets")
-        start = 0
-        for name in mine[0] + mine[1]:
-            order.append((name, index, slice(start, start + columns[name].shape[1])))
-            start += columns[name].shape[1]
-        empty = np.zeros((rows.pop(), 0))
-        sets.append(PromptSet.of(*(np.hstack([empty, *(columns[name] for name in kind)]) for kind in mine)))
+        raise BadSpec(
+            f"means {sorted(means)} and variances {sorted(variances)} need distinct names, at least one in all"
+        )
+    columns = {name: matrix(x, name=name) for name, x in {**means, **variances}.items()}
+    labels = {name: (prompt_sets or {}).get(name, "") for name in columns}
+    boxes: dict[str, tuple[Array, Array, Array]] = {}
+    members = [[name for name in columns if labels[name] == label] for label in sorted(set(labels.values()))]
+    sets = [_one_set({name: columns[name] for name in names}, variances) for names in members]
     solved = simultaneous_limits(sets, level=level, rng=rng, n_draws=n_draws)
-    boxes = {name: _box(solved[index], where, name in variances) for name, index, where in order}
-    return JointBox(
-        *({name: box[i] for name, box in boxes.items()} for i in range(3)),
-        {name: x.shape[0] for name, x in columns.items()},
-        level,
-        METHOD,
-    )
+    for names, limits in zip(members, solved, strict=True):
+        ends = np.cumsum([columns[name].shape[1] for name in names])
+        for name, end in zip(names, ends, strict=True):
+            boxes[name] = _box(limits, slice(end - columns[name].shape[1], end), name in variances)
+    value, low, high = ({name: boxes[name][i] for name in columns} for i in range(3))
+    return JointBox(value, low, high, {name: x.shape[0] for name, x in columns.items()}, level, METHOD)
+
+
+def _one_set(columns: Mapping[str, Array], variances: Mapping[str, Any]) -> PromptSet:
+    """The columns that share their prompts, side by side."""
+    rows = {name: x.shape[0] for name, x in columns.items()}
+    if len(set(rows.values())) > 1:
+        raise BadSpec(f"one set of prompts has different numbers of rows: {rows}; name the prompt sets")
+    log_variance = np.concatenate([np.full(x.shape[1], name in variances) for name, x in columns.items()])
+    block = [name for name, x in columns.items() for _ in range(x.shape[1])]
+    return PromptSet.of(np.hstack(list(columns.values())), log_variance=log_variance, block=block)
 
 
 def _box(limits: Limits, where: slice, log_scale: bool) -> tuple[Array, Array, Array]:
     """Value, low and high of one name's columns."""
-    value, scale = limits.value[where], limits.scale[where]
-    half = np.where(scale > 0, limits.simultaneous[where] * np.where(scale > 0, scale, 1.0), math.inf)
-    if not log_scale:
-        return value, value - half, value + half
-    known = np.exp(value)
-    return known, known * np.exp(-half), np.where(np.isinf(half), math.inf, known * np.exp(np.minimum(half, 700)))
+    value, critical = limits.value[where], limits.simultaneous[where]
+    scale = np.where(limits.agree[where], 1.0, limits.scale[where])
+    return (
+        log_limits(value, critical * scale)
+        if log_scale
+        else (value, value - critical * scale, value + critical * scale)
+    )
+
+
+def log_limits(log_value: Array, half: Array) -> tuple[Array, Array, Array]:
+    """exp of value, value - half and value + half; half may be infinite."""
+    value = np.exp(log_value)
+    return value, value * np.exp(-half), np.where(half < 700, value * np.exp(np.minimum(half, 700)), math.inf)

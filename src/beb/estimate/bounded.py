@@ -40,8 +40,8 @@ def betting_interval(values: Array, bounds: Bounds, level: float) -> tuple[float
     Assumes: each value has the same mean given the others. Source: Waudby-Smith & Ramdas 2024 (JRSS B), §B.6.
     """
     x = (values - bounds[0]) / (bounds[1] - bounds[0])
-    # Squares of a uniform grid: more bets near 0, where large samples have their best bet.
-    bets = ((np.arange(N_BETS) + 0.5) / N_BETS) ** 2
+    # Arcsine grid: more bets near 0, the best for large samples, and near 1, the best for values at a bound.
+    bets = np.sin(np.pi * (np.arange(N_BETS) + 0.5) / (2 * N_BETS)) ** 2
     log_threshold = math.log(2 * N_BETS / (1 - level))
 
     def excess(mean: float) -> float:

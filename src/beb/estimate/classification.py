@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from beb.core.estimate import Band, Estimate
 from beb.errors import BadSpec, EstimateError
-from beb.estimate.bands import mean_limits_band
+from beb.estimate.bounded import BETTING, betting_interval
 from beb.estimate.checks import Array, check_lengths, check_level, too_few
 from beb.estimate.means import is_constant, mean
-from beb.estimate.quantiles import SKEW_CORRECTED_T
-from beb.estimate.studentised import PromptSet, simultaneous_limits
+from beb.estimate.studentised import BOOTSTRAP_T, METHOD, PromptSet, simultaneous_limits
 
 CLASS_VALUES = np.array([-1.0, 0.0, 1.0])
 SMOOTHING = 0.5
@@ -71,7 +71,8 @@ def _rate_loadings(shares: Array, confusion: Any, scores: Array) -> Array:
     rates, totals = _error_rates(confusion)
     true_shares = np.linalg.solve(rates.T, shares[..., None])[..., 0]
     per_row = rates @ scores**2 - (rates @ scores) ** 2
-    return true_shares * np.sqrt(per_row / totals)
+    loadings: Array = true_shares * np.sqrt(per_row / totals)
+    return loadings
 
 
 def corrected_mean(
@@ -80,9 +81,9 @@ def corrected_mean(
     """Mean behavior over prompts, corrected for misclassification.
 
     predicted: (n_clusters, k) class index 0, 1, 2 of each response, -1 where missing. confusion: as `corrected_scores`.
-    Interval: √(Var over clusters + Σ_c π_c² Var_c(a)/n_c) times the skew-corrected t of the clusters (their degrees of
-    freedom: the smaller of the two samples' in effect, hence conservative), cut to [-1, 1]. If all clusters agree, the
-    clusters get a betting interval at half the error and the rates a normal one at the other half.
+    Interval: √(Var over clusters + Σ_c π_c² Var_c(a)/n_c) times the bootstrap-t critical value of the clusters, cut to
+    [-1, 1]; the clusters are nearly always the smaller of the two samples, so their critical value is the larger. If all
+    clusters agree they get a betting interval at half the error, and the rates a normal one at the other half.
     Raises: TooFewPrompts, EstimateError, BadSpec.
     Assumes: clusters independent; the error rates on held-out texts are those on responses.
     """
@@ -96,25 +97,26 @@ def corrected_mean(
         raise too_few(name, shares.shape[0])
     x = shares @ scores
     error = float(np.linalg.norm(_rate_loadings(shares.mean(axis=0), confusion, scores)))
+    value = float(x.mean())
     if is_constant(x):
-        span = (float(scores.min()), float(scores.max()))
-        inner = mean(np.clip(x, *span), level=(1 + level) / 2, unit=unit, bounds=span, name=name)
-        half = _normal((1 + level) / 2) * error
-        low, high = inner.low - half, inner.high + half
-        words = inner.method
+        low, high = _agreeing_limits(x, scores, error, level)
+        words = f"all clusters agree: {BETTING}"
     else:
         inner = mean(x, level=level, unit=unit, name=name)
         stretch = math.hypot(1.0, error * math.sqrt(x.size) / float(x.std(ddof=1)))
         low, high = (inner.value + (limit - inner.value) * stretch for limit in (inner.low, inner.high))
-        words = SKEW_CORRECTED_T
-    low, value, high = _within_range(low, inner.value, high)
+        words = BOOTSTRAP_T
+    low, value, high = _within_range(low, value, high)
     return Estimate(value, low, high, level, x.size, unit, f"corrected for misclassification; {words}")
 
 
-def _normal(level: float) -> float:
-    from scipy import stats
-
-    return float(stats.norm.isf((1 - level) / 2))
+def _agreeing_limits(x: Array, scores: Array, error: float, level: float) -> tuple[float, float]:
+    """Limits where all clusters agree: betting for the clusters and normal for the rates, half of the error each."""
+    half_level = (1 + level) / 2
+    span = (float(scores.min()), float(scores.max()))
+    low, high = betting_interval(np.clip(x, *span), span, half_level)
+    half = float(stats.norm.isf((1 - half_level) / 2)) * error
+    return low - half, high + half
 
 
 def _within_range(low: float, value: float, high: float) -> tuple[float, float, float]:
@@ -157,18 +159,29 @@ def corrected_band(
         raise too_few(name, fewest)
     loadings = _rate_loadings(np.nanmean(shares, axis=0), confusion, scores)
     (limits,) = simultaneous_limits([PromptSet.of(x, shared=loadings)], level=level, rng=rng, n_draws=n_draws)
-    band = mean_limits_band(x, lengths, limits, level=level, unit=unit, bounds=None, exact=np.zeros(x.shape[1], bool))
-    pointwise = [_within_range(*t) for t in zip(band.pointwise_low, band.value, band.pointwise_high, strict=True)]
-    together = [_within_range(*t) for t in zip(band.low, band.value, band.high, strict=True)]
+    pointwise: list[tuple[float, float, float]] = []
+    together: list[tuple[float, float, float]] = []
+    for j, column in enumerate(x.T):
+        value = float(limits.value[j])
+        for cut, critical, own in (
+            (pointwise, limits.pointwise[j], level),
+            (together, limits.simultaneous[j], limits.share),
+        ):
+            half = float(critical * limits.scale[j])
+            low, high = value - half, value + half
+            if limits.agree[j]:
+                error = float(np.linalg.norm(loadings[j]))
+                low, high = _agreeing_limits(column[~np.isnan(column)], scores, error, own)
+            cut.append(_within_range(low, value, high))
     return Band(
-        band.lengths,
+        tuple(int(n) for n in lengths),
         tuple(t[1] for t in together),
         tuple(min(t[0], u[1]) for t, u in zip(pointwise, together, strict=True)),
         tuple(max(t[2], u[1]) for t, u in zip(pointwise, together, strict=True)),
         tuple(t[0] for t in together),
         tuple(t[2] for t in together),
-        band.level,
-        band.n,
+        level,
+        x.shape[0],
         unit,
-        f"corrected for misclassification; {band.method}",
+        f"corrected for misclassification; {METHOD}",
     )

@@ -92,7 +92,9 @@ def fit_logistic(
     y = y[np.lexsort(y.T[::-1])]
     levels = (_Level.of(low, "low", rng, n_draws), _Level.of(high, "high", rng, n_draws))
     if levels[0].value >= levels[1].value:
-        return _unidentified(y, n, levels, level, "the levels of the components do not differ in the expected direction")
+        return _unidentified(
+            y, n, levels, level, "the levels of the components do not differ in the expected direction"
+        )
     problem = Problem(n, free_low=low is None, free_high=high is None)
     once = np.ones((1, y.shape[0]))
     start = _estimate(problem, y, once, *(np.array([[one.value], [one.variance]]) for one in levels))
@@ -114,7 +116,7 @@ def _estimate(problem: Problem, y: Array, counts: Array, low: Array, high: Array
     theta = solve(problem, curve, low[0], high[0])
     products = (counts @ (y[:, :, None] * y[:, None, :]).reshape(n_prompts, -1)).reshape(-1, k, k) / n_prompts
     covariance = (products - curve[:, :, None] * curve[:, None, :]) / (n_prompts - 1)
-    return theta, standard_errors(problem, theta, curve, covariance, low[1], high[1])
+    return theta, standard_errors(problem, theta, curve, covariance, (low[1], high[1]))
 
 
 def _fit(problem: Problem, theta: Array, half: Sequence[float], n: int, level: float) -> LogisticFit:

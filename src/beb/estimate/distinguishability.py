@@ -35,6 +35,4 @@ def _range(band: Band) -> str:
 
 def _extreme(band: Band, pick: Callable[[Iterable[float]], float], words: str) -> Estimate:
     value, low, high = pick(band.value), pick(band.low), pick(band.high)
-    return Estimate(
-        value, low, high, band.level, band.n, band.unit, f"{words}; {band.method}", low == high
-    )
+    return Estimate(value, low, high, band.level, band.n, band.unit, f"{words}; {band.method}", low == high)

@@ -92,19 +92,19 @@ def _starts(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
     ss, st, tt = (s * s).sum(axis=1), (s * (1 - s)).sum(axis=1), ((1 - s) ** 2).sum(axis=1)
     ys = curve @ s.T
     yt = curve.sum(axis=1, keepdims=True) - ys
-    l, h = np.broadcast_to(low[:, None], ys.shape), np.broadcast_to(high[:, None], ys.shape)
+    lo, hi = np.broadcast_to(low[:, None], ys.shape), np.broadcast_to(high[:, None], ys.shape)
     ridge = 1e-9 * k
     if problem.free_low and problem.free_high:
-        l = np.clip(((tt + ridge) * ys - st * yt) / ((ss + ridge) * (tt + ridge) - st**2), -1, 1)
-        h = np.clip((yt - st * l) / (tt + ridge), -1, 1)
+        lo = np.clip(((tt + ridge) * ys - st * yt) / ((ss + ridge) * (tt + ridge) - st**2), -1, 1)
+        hi = np.clip((yt - st * lo) / (tt + ridge), -1, 1)
     elif problem.free_low:
-        l = np.clip((ys - st * h) / (ss + ridge), -1, 1)
+        lo = np.clip((ys - st * hi) / (ss + ridge), -1, 1)
     elif problem.free_high:
-        h = np.clip((yt - st * l) / (tt + ridge), -1, 1)
-    loss = l**2 * ss + 2 * l * h * st + h**2 * tt - 2 * (l * ys + h * yt)
+        hi = np.clip((yt - st * lo) / (tt + ridge), -1, 1)
+    loss = lo**2 * ss + 2 * lo * hi * st + hi**2 * tt - 2 * (lo * ys + hi * yt)
     best = loss.argmin(axis=1)
     rows = np.arange(best.size)
-    return np.column_stack([grid[best, :2], l[rows, best], h[rows, best]])
+    return np.column_stack([grid[best, :2], lo[rows, best], hi[rows, best]])
 
 
 def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
@@ -140,11 +140,11 @@ def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
 
 
 def standard_errors(
-    problem: Problem, theta: Array, curve: Array, covariance: Array, low_variance: Array, high_variance: Array
+    problem: Problem, theta: Array, curve: Array, covariance: Array, level_variances: tuple[Array, Array]
 ) -> Array:
     """(d, 2) standard errors of b and m: derivative of the projection with respect to curve and given levels.
 
-    covariance: (d, k, k) of the mean curve. Differentiating the stationarity Jᵀ(y - f) = 0 gives
+    covariance: (d, k, k) of the mean curve. level_variances: (d,) of the given low and high levels. Differentiating the stationarity Jᵀ(y - f) = 0 gives
     dθ = H⁻¹ (Jᵀ dy + (∂J/∂level ᵀ (y - f) - Jᵀ ∂f/∂level) dlevel), H = JᵀJ - Σ residual ∂²f.
     Infinite where the optimum is flat.
     """
@@ -159,7 +159,7 @@ def standard_errors(
     hessian = np.where(both, normal, np.eye(4))
     jacobian_active = np.where(active[:, None, :], jacobian, 0.0)
     middle = np.einsum("dkp,dkj,djq->dpq", jacobian_active, covariance, jacobian_active)
-    for index, variance in ((2, low_variance), (3, high_variance)):
+    for index, variance in zip((2, 3), level_variances, strict=True):
         effect = np.where(active, -normal[:, :, index], 0.0)
         middle = middle + effect[:, :, None] * effect[:, None, :] * variance[:, None, None]
     smallest = np.linalg.eigvalsh(hessian)[:, 0]

@@ -12,14 +12,14 @@ from beb.core.estimate import Estimate
 from beb.errors import BadSpec, EstimateError
 from beb.estimate.bounded import BETTING, EMPIRICAL_BERNSTEIN, betting_interval, empirical_bernstein_interval
 from beb.estimate.checks import Array, Bounds, check_bounds, check_level, matrix, too_few, vector
-from beb.estimate.quantiles import SKEW_CORRECTED_T, skew_corrected_t
+from beb.estimate.studentised import BOOTSTRAP_T, critical_value, rounding
 
 MeanMethod = Literal["t", "empirical-bernstein", "betting"]
 
 
 def is_constant(values: Array) -> bool:
     """Whether all values are equal up to rounding, so that their variance says nothing."""
-    return bool(np.ptp(values) <= 1e-12 * max(1e-300, float(np.abs(values).max())))
+    return bool(np.ptp(values) <= rounding(values[:, None])[0])
 
 
 def mean(
@@ -28,11 +28,11 @@ def mean(
     """Mean of independent values with its interval.
 
     values: (n,), n >= 2. bounds: range that every value must lie in; the interval is clipped to it.
-    method: "t" (Student's t, critical value raised for skewed samples; approximate), or a finite-sample interval that
-    needs finite bounds: "empirical-bernstein", "betting". If all values are equal, "t" would be falsely exact: bounded
-    values then get the betting interval, and unbounded ones are refused.
+    method: "t" (Student's t, or the bootstrap-t critical value where a skewed sample needs more; approximate), or a
+    finite-sample interval that needs finite bounds: "empirical-bernstein", "betting". If all values are equal, "t" would
+    be falsely exact: bounded values then get the betting interval, and unbounded ones are refused.
     Raises: TooFewPrompts, EstimateError, BadSpec. Assumes: values independent, one mean.
-    Source: Hall 1992 §2.6 (t); Maurer & Pontil 2009; Waudby-Smith & Ramdas 2024.
+    Source: Hall 1992 §3.5 (t); Maurer & Pontil 2009; Waudby-Smith & Ramdas 2024.
     """
     check_level(level)
     x = vector(values, name=name)
@@ -47,9 +47,9 @@ def _mean_limits(
 ) -> tuple[float, float, str]:
     finite = bounds if bounds is not None and all(map(math.isfinite, bounds)) else None
     if method == "t" and not is_constant(x):
-        half = skew_corrected_t(x, level) * float(x.std(ddof=1)) / math.sqrt(x.size)
+        half = critical_value(x, level) * float(x.std(ddof=1)) / math.sqrt(x.size)
         below, above = bounds or (-math.inf, math.inf)
-        return max(below, float(x.mean()) - half), min(above, float(x.mean()) + half), SKEW_CORRECTED_T
+        return max(below, float(x.mean()) - half), min(above, float(x.mean()) + half), BOOTSTRAP_T
     if finite is None:
         if method == "t":
             raise EstimateError(

@@ -14,7 +14,7 @@ from beb.errors import BadSpec
 from beb.estimate.bands import mean_band
 from beb.estimate.checks import Array, check_lengths, check_level, matrix
 from beb.estimate.means import is_constant, mean
-from beb.estimate.quantiles import SKEW_CORRECTED_T, skew_corrected_t
+from beb.estimate.studentised import BOOTSTRAP_T, critical_value
 
 NATS = "nats"
 PER_SENTENCE = "nats per sentence"
@@ -87,10 +87,10 @@ def plateau(
 
     An exact mixture P = αP₋ + (1-α)P₊ has posterior weight w = αP₋/P, hence L0 = log 1/α - log 1/w: the evidence
     rises until w = 1 and no further. With d = L - L0 = log P/P₊ also w = 1 - (1-α) e^{-d}, which does not use L0: the
-    slope that the mixture still shows in the window is that of -log 1/w(d). As a function of α, log 1/w falls, and
-    falls faster in d the smaller α is; every cell gives α >= (1 - e^{-d}) e^{-L0} (since 1 - e^{-d} <= w), and the cell of
-    largest evidence is taken: if w -> 1 is reached there it is α itself, and then under an exact mixture each prompt's
-    transition slope equals its evidence slope. Verdict: "mixture contradicted" if kappa.low > max(0,
+    slope that the mixture still shows in the window is that of -log 1/w(d). The smaller α, the faster log 1/w falls
+    in d; every cell gives α >= (1 - e^{-d}) e^{-L0} (since 1 - e^{-d} <= w), and the cell of largest evidence is taken.
+    If w = 1 is reached there, this is α itself, and under an exact mixture each prompt's transition slope then
+    equals its evidence slope; otherwise the transition slope errs upwards. Verdict: "mixture contradicted" if kappa.low > max(0,
     transition_slope.high); "undecided" if kappa.low > 0 without a usable transition slope.
     Raises: TooFewPrompts, EstimateError, BadSpec. Assumes: prompts independent. Source: derived in docs/maths.md.
     """
@@ -115,9 +115,7 @@ def plateau(
     stream = np.random.default_rng(0) if rng is None else rng
     band = mean_band(x, lengths, level=level, rng=stream, unit=NATS, name="evidence", deterministic=(0,))
     words = f"intercept at 0 of the evidence line over n >= {int(n[start])}"
-    return Plateau(
-        _coefficient(intercept, level, NATS, words), kappa, int(n[start]), band, transition, verdict
-    )
+    return Plateau(_coefficient(intercept, level, NATS, words), kappa, int(n[start]), band, transition, verdict)
 
 
 def _window(n: Array, first: int | None) -> int:
@@ -143,7 +141,7 @@ def _coefficient(per_prompt: Array, level: float, unit: str, words: str) -> Esti
         value = float(per_prompt.mean())
         return Estimate(value, -math.inf, math.inf, level, per_prompt.size, unit, f"{words}; all prompts agree")
     e = mean(per_prompt, level=level, unit=unit, name=words)
-    return Estimate(e.value, e.low, e.high, level, e.n, unit, f"{words}; mean of per-prompt lines, {SKEW_CORRECTED_T}")
+    return Estimate(e.value, e.low, e.high, level, e.n, unit, f"{words}; mean of per-prompt lines, {BOOTSTRAP_T}")
 
 
 def _transition(evidence: Array, log_ratio: Array, n: Array, start: int, level: float) -> Estimate | None:
@@ -158,15 +156,17 @@ def _transition(evidence: Array, log_ratio: Array, n: Array, start: int, level: 
     log_weight = np.maximum(np.log(np.maximum(weight, 1e-300)), log_alpha)
     slopes = log_weight @ _least_squares(n[start:])[1]
     if np.abs(slopes).max() < 1e-12:
-        return Estimate(0.0, 0.0, 0.0, level, slopes.size, PER_SENTENCE, "transition over: w = 1 throughout", exact=True)
+        return Estimate(
+            0.0, 0.0, 0.0, level, slopes.size, PER_SENTENCE, "transition over: w = 1 throughout", exact=True
+        )
     return _coefficient(slopes, level, PER_SENTENCE, "slope an exact mixture would still show")
 
 
 def line_reading(kl_to_target: Any, *, level: float) -> LineReading:
     """Wolf et al.'s straight line KL(P₋‖P) ≈ log 1/α - βn through n = 0, 1, 2.
 
-    kl_to_target: (n_prompts, >= 3) KL(P₋(·|s)‖P(·|s)) of the next sentence after n = 0, 1, 2, ... sentences, nats; later
-    columns are not used. Ratio: Fieller's set {r : |mean(a - rβ)| <= t se(a - rβ)}, cut to r >= 0 (log 1/α >= 0, and β
+    kl_to_target: (n_prompts, >= 3) KL(P₋(·|s)‖P(·|s)) of the next sentence after n = 0, 1, 2, ... sentences, nats;
+    later columns are not used. Ratio: Fieller's set {r : |mean(a - rβ)| <= t se(a - rβ)}, cut to r >= 0 (log 1/α >= 0, and β
     > 0 is what the line means); unbounded if β is not clear of 0.
     Raises: TooFewPrompts, EstimateError, BadSpec. Assumes: prompts independent.
     Source: Wolf et al. 2024, §4 (fit of α and β); Fieller 1954.
@@ -188,7 +188,7 @@ def _fieller(a: Array, b: Array, level: float) -> Estimate:
     words = "ratio of means, Fieller"
     if is_constant(a) or is_constant(b) or np.ptp(residual) <= 1e-12 * np.abs(a).max():
         return Estimate(max(ratio, 0.0), 0.0, math.inf, level, a.size, "sentences", f"{words}: prompts agree")
-    squared = skew_corrected_t(residual, level) ** 2 / a.size
+    squared = critical_value(residual, level) ** 2 / a.size
     covariance = np.cov(a, b)
     # (ā - r b̄)² - t²/n (s_aa - 2 r s_ab + r² s_bb) <= 0, a quadratic in r.
     leading = float(b.mean()) ** 2 - squared * covariance[1, 1]
@@ -199,6 +199,10 @@ def _fieller(a: Array, b: Array, level: float) -> Estimate:
     if leading > 0:
         low, high = (middle - root) / leading, (middle + root) / leading
     elif middle**2 > leading * last and leading < 0:
-        low = (middle - root) / leading
+        # The set is (-inf, r1] and [r2, inf); its hull within [0, inf) starts at r2 only if r1 is negative.
+        low = (middle - root) / leading if (middle + root) / leading < 0 else 0.0
     value = max(ratio, 0.0)
-    return Estimate(value, min(max(low, 0.0), value), max(high, value), level, a.size, "sentences", words)
+    low, high = min(max(float(low), 0.0), value), max(float(high), value)
+    if low == high:
+        high = math.inf
+    return Estimate(value, low, high, level, a.size, "sentences", words)

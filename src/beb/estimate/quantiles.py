@@ -9,8 +9,6 @@ from scipy import stats
 
 from beb.estimate.checks import Array
 
-SKEW_CORRECTED_T = "t with skewness correction"
-
 
 def t_quantile(level: float, degrees: float) -> float:
     """Two-sided critical value of Student's t with `degrees` degrees of freedom."""
@@ -33,10 +31,11 @@ def skew_corrected_t(values: Array, level: float) -> float:
     if second <= 0 or n < 3:
         return critical
     skewness = float((deviation**3).mean()) / second**1.5
+    skewness *= math.sqrt(n * (n - 1)) / (n - 2)  # Fisher's, less biased towards 0
     kurtosis = float((deviation**4).mean()) / second**2 - 3
     z = float(stats.norm.isf((1 - level) / 2))
     term = skewness**2 * (z**5 + 2 * z**3 - 3 * z) / 18 - kurtosis * (z**3 - 3 * z) / 12
-    return critical + max(0.0, term) / n
+    return critical + max(0.0, float(term)) / n
 
 
 def upper_order_statistic(draws: Array, level: float) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from beb.core.estimate import Band, Estimate
-from beb.estimate.bands import mean_band
+from beb.estimate.bands import curve_band, log_limits, mean_band
 from beb.estimate.checks import Array, check_lengths, check_level, matrix
 from beb.estimate.distinguishability import largest
 from beb.estimate.studentised import METHOD, PromptSet, simultaneous_limits
@@ -36,20 +35,18 @@ def variance_band(
     check_level(level)
     x, n = _checked(log_ratio, lengths)
     per_root = x / np.sqrt(n)
-    sets = [PromptSet.of(per_root[:, :0], per_root)]
+    sets = [PromptSet.of(per_root, log_variance=np.ones(n.size, dtype=bool))]
     (limits,) = simultaneous_limits(sets, level=level, rng=rng, n_draws=n_draws)
-    value = np.exp(limits.value)
-    sides = []
-    for critical in (limits.pointwise, limits.simultaneous):
-        half = np.where(limits.scale > 0, critical * np.where(limits.scale > 0, limits.scale, 1.0), math.inf)
-        sides += [value * np.exp(-half), np.where(half < 700, value * np.exp(np.minimum(half, 700)), math.inf)]
-    return Band(
-        tuple(int(length) for length in lengths),
-        *(tuple(map(float, side)) for side in (value, *sides)),
-        level,
-        x.shape[0],
-        UNIT,
-        f"variance per sentence, log scale; {METHOD}",
+    scale = np.where(limits.agree, 1.0, limits.scale)
+    value, *pointwise = log_limits(limits.value, limits.pointwise * scale)
+    _, *together = log_limits(limits.value, limits.simultaneous * scale)
+    return curve_band(
+        lengths,
+        [value, *pointwise, *together],
+        level=level,
+        n=x.shape[0],
+        unit=UNIT,
+        method=f"variance per sentence, log scale; {METHOD}",
     )
 
 

@@ -1,9 +1,12 @@
 """Simultaneous limits for many statistics of independent prompts: the studentised maximum, bootstrapped.
 
 Every column is a mean, or a variance on the log scale. Whole prompts are resampled, each independent set of prompts
-by itself, and T = max over all columns of |estimate* - estimate| / standard error* is simulated. Its upper quantile
+by itself, and T = max over the columns of |estimate* - estimate| / standard error* is simulated. Its upper quantile
 covers all columns at once. The bootstrap of a small sample can fall short, so the critical value is never below that of
 max |t| with the columns' estimated correlations, simulated too (Gaussian multipliers over a χ scale).
+
+Simulated coverage of the 95% band over 8 columns (400 samples each): normal and exponential data 0.94-0.98 at 12 to 48
+prompts; lognormal data (σ = 1, skewness 6) 0.92-0.95, where max |t| alone would cover 0.5-0.8.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from beb.errors import BadSpec
 from beb.estimate.checks import Array
@@ -20,43 +24,56 @@ from beb.estimate.quantiles import skew_corrected_t, t_quantile, upper_order_sta
 
 # Below this many prompts resamples repeat each other and only the t reference is used.
 FEWEST_TO_RESAMPLE = 5
+N_FIXED_DRAWS = 4000
 METHOD = "studentised max bootstrap over prompts, at least max-t"
+BOOTSTRAP_T = "bootstrap-t over prompts, at least Student's t"
+NORMAL_KURTOSIS = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptSet:
     """Columns measured on one set of prompts.
 
-    values: (n_prompts, k), NaN where missing (means only). log_variance: (k,) True where the statistic is the log of the
-    column's variance, False where it is its mean. shared: (k, r) standard deviations per unit normal of r error sources
-    that all prompts share (zero columns if there are none).
+    values: (n_prompts, k), NaN where missing (means only). log_variance: (k,) True where the statistic is the log of
+    the column's variance, False where it is its mean. shared: (k, r) standard deviations per unit normal of r error
+    sources that all prompts share (r = 0 if there are none). block: (k,) name of the curve that the column belongs to.
     """
 
     values: Array
     log_variance: np.ndarray
     shared: Array
+    block: tuple[str, ...]
 
     @classmethod
-    def of(cls, means: Array, variances: Array | None = None, shared: Array | None = None) -> PromptSet:
-        """Columns of means, then columns of variances."""
-        k = means.shape[1]
-        both = means if variances is None else np.hstack([means, variances])
-        kind = np.arange(both.shape[1]) >= k
-        loads = np.zeros((both.shape[1], 0)) if shared is None else shared
-        # Bootstrap counts belong to rows; a fixed order makes the result independent of the order of the prompts.
-        return cls(both[np.lexsort(both.T[::-1])], kind, loads)
+    def of(
+        cls,
+        values: Array,
+        *,
+        log_variance: np.ndarray | None = None,
+        shared: Array | None = None,
+        block: Sequence[str] | None = None,
+    ) -> PromptSet:
+        """Columns (all means unless said otherwise) with their rows in an order that depends on the values alone.
+
+        Bootstrap counts belong to rows, so the result is independent of the order in which the prompts come.
+        """
+        k = values.shape[1]
+        kind = np.zeros(k, dtype=bool) if log_variance is None else log_variance
+        loads = np.zeros((k, 0)) if shared is None else shared
+        return cls(values[np.lexsort(values.T[::-1])], kind, loads, tuple(block or [""] * k))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
     """Per column: statistic (mean or log variance), standard error, and the two critical values.
 
-    scale: (k,) standard errors; 0 where all prompts agree. pointwise, simultaneous: (k,) critical values, infinite
-    where all prompts agree. share: level of each column that is left out of the simultaneous draw.
+    scale: (k,) standard errors, shared errors included. agree: (k,) where all prompts agree. pointwise, simultaneous:
+    (k,) critical values, infinite where all prompts agree. share: level of each column left out of the joint draw.
     """
 
     value: Array
     scale: Array
+    agree: np.ndarray
     pointwise: Array
     simultaneous: Array
     share: float
@@ -78,51 +95,87 @@ def simultaneous_limits(
     joint_level = 1 - (1 - level) * n_usual / n_columns
     if n_usual and math.ceil(joint_level * (n_draws + 1)) > n_draws:
         raise BadSpec(f"{n_draws} bootstrap draws cannot resolve level {joint_level:.5g}; give at least 2000")
-    worst = np.zeros((2, n_draws))
-    pointwise = []
-    for one, mask in zip(sets, usual, strict=True):
-        draws = _simulated(_columns(one, mask), rng, n_draws) if mask.any() else np.zeros((2, n_draws, 0))
-        worst = np.maximum(worst, draws.max(axis=2, initial=0.0))
-        pointwise.append([max(upper_order_statistic(d, level) for d in draws[:, :, j]) for j in range(draws.shape[2])])
-    joint = max(upper_order_statistic(w, joint_level) for w in worst) if n_usual else math.inf
+    draws = [_simulated(_columns(one, mask), rng, n_draws, level) for one, mask in zip(sets, usual, strict=True)]
+    names = [_columns(one, mask).block for one, mask in zip(sets, usual, strict=True)]
+    joint = _balanced(draws, names, joint_level)
     return [
-        _limits(one, mask, points, joint, level, share)
-        for one, mask, points in zip(sets, usual, pointwise, strict=True)
+        _limits(one, mask, [_upper(points, level) for points in np.moveaxis(drawn, 2, 0)], joint, (level, share))
+        for one, mask, drawn in zip(sets, usual, draws, strict=True)
     ]
 
 
+def _upper(simulated: Array, level: float) -> float:
+    """The larger of the quantiles of the two simulations. simulated: (2, n_draws)."""
+    return max(upper_order_statistic(one, level) for one in simulated)
+
+
+def _balanced(draws: Sequence[Array], names: Sequence[tuple[str, ...]], level: float) -> dict[str, float]:
+    """Critical value of each block, such that all hold together with probability `level`.
+
+    draws: per set (2, n_draws, k). Each block's maximum is replaced by its rank among its own draws before the maximum
+    over blocks is taken, so that a heavy-tailed curve widens its own limits only (balanced sets, Beran 1988); one
+    block is the plain maximum.
+    """
+    blocks: dict[str, list[Array]] = {}
+    for drawn, labels in zip(draws, names, strict=True):
+        for j, label in enumerate(labels):
+            blocks.setdefault(label, []).append(drawn[:, :, j])
+    if not blocks:
+        return {}
+    worst = np.stack([np.maximum.reduce(columns) for columns in blocks.values()])
+    n_draws = worst.shape[2]
+    critical = []
+    for simulated in np.moveaxis(worst, 1, 0):
+        ranks = stats.rankdata(simulated, method="max", axis=1) / (n_draws + 1)
+        share = upper_order_statistic(ranks.max(axis=0), level)
+        critical.append([upper_order_statistic(one, share - 1e-12) for one in simulated])
+    return dict(zip(blocks, np.max(critical, axis=0).tolist(), strict=True))
+
+
 def _limits(
-    one: PromptSet, usual: np.ndarray, points: Sequence[float], joint: float, level: float, share: float
+    one: PromptSet, usual: np.ndarray, points: Sequence[float], joint: dict[str, float], levels: tuple[float, float]
 ) -> Limits:
+    """levels: of one column by itself, and of its Bonferroni share."""
     value, scale = _statistics(one, np.ones((1, one.values.shape[0])))
     value, scale = value[0], scale[0]
+    agree = _agreement(one.values)
     pointwise, simultaneous = np.full((2, value.size), math.inf)
     usual_points = iter(points)
     for j in range(value.size):
         column = one.values[:, j]
         column = column[~np.isnan(column)]
         if usual[j]:
-            pointwise[j] = max(next(usual_points), t_quantile(level, column.size - 1))
-            simultaneous[j] = max(joint, pointwise[j])
-        elif scale[j] > 0:
-            pointwise[j] = skew_corrected_t(column, level)
-            simultaneous[j] = max(skew_corrected_t(column, share), pointwise[j])
-    return Limits(value, scale, pointwise, simultaneous, share)
+            pointwise[j] = max(next(usual_points), t_quantile(levels[0], column.size - 1))
+            simultaneous[j] = max(joint[one.block[j]], pointwise[j])
+        elif not agree[j]:
+            pointwise[j] = skew_corrected_t(column, levels[0])
+            simultaneous[j] = max(skew_corrected_t(column, levels[1]), pointwise[j])
+    return Limits(value, scale, agree, pointwise, simultaneous, levels[1])
 
 
 def _columns(one: PromptSet, mask: np.ndarray) -> PromptSet:
-    return PromptSet(one.values[:, mask], one.log_variance[mask], one.shared[mask])
+    labels = tuple(label for label, kept in zip(one.block, mask, strict=True) if kept)
+    return PromptSet(one.values[:, mask], one.log_variance[mask], one.shared[mask], labels)
+
+
+def _agreement(values: Array) -> np.ndarray:
+    """(k,) whether all prompts agree up to rounding."""
+    return np.asarray(np.nanmax(values, axis=0) - np.nanmin(values, axis=0) <= rounding(values))
+
+
+def rounding(values: Array) -> Array:
+    """(k,) the largest difference that counts as rounding."""
+    size: Array = np.nanmax(np.abs(values), axis=0)
+    return 1e-12 * np.maximum(size, 1e-300)
 
 
 def _resamples_well(values: Array, level: float) -> np.ndarray:
     """(k,) whether a resample without spread is at least ten times rarer than the error allowed."""
     answer = np.zeros(values.shape[1], dtype=bool)
-    for j, column in enumerate(values.T):
-        known = column[~np.isnan(column)]
-        rounding = 1e-12 * max(1e-300, float(np.abs(known).max()))
-        ordered = np.sort(known)
+    for j, (column, tolerance) in enumerate(zip(values.T, rounding(values), strict=True)):
+        known = np.sort(column[~np.isnan(column)])
         # Runs of equal values (up to rounding): positions where a new value begins.
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(ordered) > rounding]))
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(known) > tolerance]))
         counts = np.diff(np.append(starts, known.size))
         alike = float(((counts / known.size) ** known.size).sum())
         answer[j] = counts.size > 1 and (alike <= (1 - level) / 10 or known.size < FEWEST_TO_RESAMPLE)
@@ -134,13 +187,14 @@ def _statistics(one: PromptSet, counts: Array) -> tuple[Array, Array]:
 
     counts: (n_draws, n_prompts) how often each prompt occurs. Returns: (n_draws, k) twice; a resample without spread
     has standard error 0, and as a variance the value -inf.
+    The kurtosis of a log variance is taken at least normal: sample kurtosis errs downwards (it cannot exceed n), and
+    the studentised values of flat resamples would explode.
     Source (log variance): delta method, Var s² = (μ₄ - σ⁴ (n-3)/(n-1))/n.
     """
     known = ~np.isnan(one.values)
     centre = np.nanmean(one.values, axis=0)
     x = np.where(known, one.values - centre, 0.0)
-    spread = np.sqrt((x**2).sum(axis=0) / known.sum(axis=0))
-    spread[spread <= 1e-12 * np.abs(centre)] = 0.0
+    spread = np.where(_agreement(one.values), 0.0, np.sqrt((x**2).sum(axis=0) / known.sum(axis=0)))
     x = np.divide(x, spread, out=np.zeros_like(x), where=spread > 0)
     n = np.maximum(counts @ known.astype(np.float64), 1.0)
     first, second = ((counts @ x**p) / n for p in (1, 2))
@@ -154,24 +208,33 @@ def _statistics(one: PromptSet, counts: Array) -> tuple[Array, Array]:
             third, fourth = ((counts @ x[:, k] ** p) / n[:, k] for p in (3, 4))
             m, v = first[:, k], variance[:, k]
             fourth = fourth - 4 * m * third + 6 * m**2 * second[:, k] - 3 * m**4
-            excess = fourth / v**2 - (n[:, k] - 3) / (n[:, k] - 1)
+            kurtosis = np.fmax(fourth / central[:, k] ** 2, NORMAL_KURTOSIS)
+            excess = kurtosis - (n[:, k] - 3) / (n[:, k] - 1)
             value[:, k] = np.log(v) + 2 * np.log(spread[k])
-            scale[:, k] = np.where(v > 0, np.sqrt(np.maximum(excess, 0.0) / n[:, k]), 0.0)
+            scale[:, k] = np.where(v > 0, np.sqrt(excess / n[:, k]), 0.0)
     return value, np.sqrt(np.where(np.isnan(scale), 0.0, scale) ** 2 + (one.shared**2).sum(axis=1))
 
 
-def _simulated(one: PromptSet, rng: np.random.Generator, n_draws: int) -> Array:
-    """(2, n_draws, k): |T| of every column by bootstrap and by the t reference."""
+def _simulated(one: PromptSet, rng: np.random.Generator, n_draws: int, level: float) -> Array:
+    """(2, n_draws, k): |T| of every column by bootstrap and by the t reference.
+
+    Log variances undercover by up to 3 points at 12 to 48 prompts with Laplace or exponential data, so their bootstrap
+    values are stretched by the ratio of Student's t to the normal quantile.
+    """
     n, k = one.values.shape
+    if k == 0:
+        return np.zeros((2, n_draws, 0))
     value, scale = _statistics(one, np.ones((1, n)))
     errors = rng.standard_normal((n_draws, one.shared.shape[1])) @ one.shared.T
     reference = _t_reference(one, scale[0], errors, rng)
     if n < FEWEST_TO_RESAMPLE:
         return np.stack([np.zeros((n_draws, k)), reference])
     star, star_scale = _statistics(one, rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64))
-    deviation = np.abs(star + errors - value)
+    stretch = t_quantile(level, n - 1) / float(stats.norm.isf((1 - level) / 2))
+    deviation = np.abs(star + errors - value) * np.where(one.log_variance, stretch, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         studentised = deviation / star_scale
+    # A resample without spread has T = inf, but not where it repeats the estimate exactly.
     return np.stack([np.where(star_scale > 0, studentised, np.where(deviation > 0, np.inf, 0.0)), reference])
 
 
@@ -189,4 +252,17 @@ def _t_reference(one: PromptSet, scale: Array, errors: Array, rng: np.random.Gen
     sampling = np.sqrt(np.maximum(scale**2 - (one.shared**2).sum(axis=1), 0.0))
     chi = np.sqrt(rng.chisquare(n - 1, size=(n_draws, 1)) / (n - 1))
     noise = (rng.standard_normal((n_draws, n)) @ influence) * sampling + errors
-    return np.abs(np.divide(noise, scale, out=np.zeros_like(noise), where=scale > 0)) / chi
+    studentised: Array = np.divide(noise, scale, out=np.zeros_like(noise), where=scale > 0) / chi
+    return np.abs(studentised)
+
+
+def critical_value(values: Array, level: float) -> float:
+    """Critical value of the studentised mean of one sample: the bootstrap-t one, at least Student's t.
+
+    values: (n,), not all equal. The resamples are a fixed set, a quadrature rule: the same values in any order give the
+    same limits. A sample in which nearly all values agree has the skewness-corrected t instead.
+    Source: Hall 1992, The Bootstrap and Edgeworth Expansion, §3.5 (symmetric interval, error O(n⁻²)).
+    """
+    fixed = np.random.default_rng(0)
+    (limits,) = simultaneous_limits([PromptSet.of(values[:, None])], level=level, rng=fixed, n_draws=N_FIXED_DRAWS)
+    return float(limits.pointwise[0])

@@ -42,13 +42,19 @@ def run_measurement(
     if finished is not None:
         return finished
     subjects = load_subjects(spec, Places(cache_folder(), offline), notify)
+    return measure_subjects(spec, subjects, folder, progress=progress)
+
+
+def measure_subjects(
+    spec: MeasureSpec, subjects: Subjects, folder: Path, *, progress: Progress | None = None
+) -> Measurement:
+    """As `run_measurement`, with models, scorer and statements that are loaded already."""
     formats = _formats(spec, subjects)
     _refuse_short_context(spec, subjects)
     with Store.open(folder, _meta(spec, subjects, formats)) as store:
-        execute(
-            store, plan(spec, formats), Worker(spec, subjects, store), progress=progress, after=_gatekeeper(store)
-        )
-        notify("computing intervals", 0, 1)
+        execute(store, plan(spec, formats), Worker(spec, subjects, store), progress=progress, after=_gatekeeper(store))
+        if progress is not None:
+            progress("computing intervals", 0, 1)
         return analyse(store)
 
 

@@ -76,26 +76,28 @@ def predictions(
     spec: MeasureSpec,
     rng: Streams,
 ) -> tuple[Prediction, ...]:
-    """B_P(n) = E[w B₋ + (1 - w) B₊] for each reading of α, with w from each prompt's measured log ratio.
+    """B_P(n) = E[w] B₋ + (1 - E[w]) B₊ for each reading of α, with w from each prompt's measured log ratio.
 
-    B₋ is the mean behavior of P₋ itself, B₊ that of the target without a prompt (plain format). The band is the
-    envelope of the bands at the two limits of log 1/α, so it includes both kinds of error.
-    Source: Wolf et al. 2024, proof of Theorem 1.
+    B₋ is the mean behavior of P₋ itself, B₊ that of the target without a prompt (plain format). Each prompt's value is
+    its term plus its influence on B₋ and B₊, so that the band carries their sampling error too. The band is the
+    envelope of the bands at the two limits of log 1/α, so it includes that error as well.
+    Source: Wolf et al. 2024, proof of Theorem 1; linearisation derived in docs/maths.md.
     """
     plain = next(rows for rows in curves if rows.curve.format == "plain" and rows.curve.condition == "negative")
-    low_level = np.nanmean(negative_itself.per_prompt, axis=1)
-    high_level = float(np.nanmean(plain.per_prompt[:, 0]))
+    own = _filled(np.array([np.nanmean(row) if not np.isnan(row).all() else np.nan for row in negative_itself.per_prompt]))
+    unprompted = _filled(plain.per_prompt[:, 0])
     ratios = np.hstack([np.zeros((log_ratio.shape[0], 1)), log_ratio])
     lengths = list(range(spec.sentences + 1))
-    low_level = np.where(np.isnan(low_level), np.nanmean(low_level), low_level)
 
     def band(log_inverse_alpha: float, name: str) -> Band:
         clipped = min(max(log_inverse_alpha, 0.0), LARGEST_LOG_INVERSE_ALPHA)
         weight = posterior_weight(ratios, log_odds(clipped)) if clipped > 0 else np.ones_like(ratios)
-        values = weight * low_level[:, None] + (1 - weight) * high_level
+        mean_weight = weight.mean(axis=0)
+        values = weight * own.mean() + (1 - weight) * unprompted.mean()
+        values += mean_weight * (own - own.mean())[:, None] + (1 - mean_weight) * (unprompted - unprompted.mean())[:, None]
         return mean_band(
             values, lengths, level=spec.level, rng=rng(f"prediction {name}"), unit="behavior expectation",
-            bounds=(-1.0, 1.0), name="prediction",
+            name="prediction",
         )  # fmt: skip
 
     found = []
@@ -188,12 +190,18 @@ def _envelope(middle: Band, ends: list[Band]) -> Band:
     bands = [middle, *ends]
 
     def side(name: str, pick: Callable[[Any], float]) -> tuple[float, ...]:
-        return tuple(pick(getattr(band, name)[i] for band in bands) for i in range(len(middle.lengths)))
+        ends = (pick(getattr(band, name)[i] for band in bands) for i in range(len(middle.lengths)))
+        return tuple(min(max(end, -1.0), 1.0) for end in ends)
 
     return Band(
         middle.lengths, middle.value, side("pointwise_low", min), side("pointwise_high", max), side("low", min),
         side("high", max), middle.level, middle.n, middle.unit, "mixture prediction; envelope over the limits of log 1/α",
     )  # fmt: skip
+
+
+def _filled(values: Floats) -> Floats:
+    """Missing values as the mean of the others."""
+    return np.where(np.isnan(values), np.nanmean(values), values)
 
 
 def _text(estimate: Estimate) -> str:

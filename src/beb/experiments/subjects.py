@@ -26,6 +26,7 @@ from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
 from beb.worlds.statements import draw_statements
+from beb.worlds.world import World
 
 WORLD_STATEMENTS = 60
 TRAIN_STATEMENTS_FOR_THRESHOLD = 40
@@ -79,7 +80,7 @@ def load_subjects(spec: MeasureSpec, places: Places, notify: Notify) -> Subjects
     Raises: InputError and ModelError kinds of `beb.errors`, each naming the option to change.
     """
     if spec.model.startswith("world:"):
-        return _world_subjects(spec)
+        return world_subjects(spec, get_world(spec.model.removeprefix("world:")))
     from beb.models.catalog import load_model
 
     notify("loading the model", 0, 1)
@@ -118,8 +119,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _world_subjects(spec: MeasureSpec) -> Subjects:
-    world = get_world(spec.model.removeprefix("world:"))
+def world_subjects(spec: MeasureSpec, world: World) -> Subjects:
+    """An exact world as target, with its own components, scorer and statements.
+
+    Raises: BadSpec if other components are asked for.
+    """
     models = {name: world_model(world, name) for name in ("target", "negative", "positive")}
     for option, value in (("negative", spec.negative), ("positive", spec.positive)):
         if value != "lora" and not (option == "positive" and value in ("target", "residual")):
@@ -136,7 +140,7 @@ def _world_subjects(spec: MeasureSpec) -> Subjects:
     scorer = WorldScorer(world)
     fingerprints = {name: _identity(model) for name, model in models.items()}
     fingerprints["scorer"] = _scorer_identity(scorer)
-    fingerprints["behavior"] = {"name": spec.model, "fingerprint": "", "source": "exact world"}
+    fingerprints["behavior"] = {"name": world.name, "fingerprint": "", "source": "exact world"}
     return Subjects(
         models["target"], models["negative"], make_positive, scorer, {"held-out": poles}, "", fingerprints
     )

@@ -1,7 +1,7 @@
 """The theorems: lengths that suffice for misalignment, in the paper's form and sharp, and one that does not."""
 
 from beb.core.bounds.appendix_i import relaxed
-from beb.core.bounds.arguments import ARGUMENTS, Argument
+from beb.core.bounds.arguments import ARGUMENTS, ELIMINATED, Argument
 from beb.core.bounds.assumptions import PREMISES, Assumption, Premise, Status, assess
 from beb.core.bounds.converse_limit import converse
 from beb.core.bounds.propagation import PropagatedBound, propagate
@@ -15,6 +15,7 @@ from beb.core.bounds.theorem5 import random_prompt
 
 __all__ = [
     "ARGUMENTS",
+    "ELIMINATED",
     "PREMISES",
     "Argument",
     "Assumption",

@@ -64,6 +64,7 @@ _CATALOGUE = (
     Argument("behavior_floor_positive", "g₊", "the smallest behavior expectation under P₊ over a family", -1, 1, 1),
     Argument("behavior_floor_negative", "g₋", "the smallest behavior expectation under P₋ over a family", -1, 1, 1),
 )
+ELIMINATED = "α = 0: P₋ is no part of P, and the theorems need α > 0; a sample can only give α an upper limit"
 ARGUMENTS: dict[str, Argument] = {argument.name: argument for argument in _CATALOGUE}
 
 
@@ -79,7 +80,7 @@ def check_arguments(**values: float) -> tuple[tuple[str, float], ...]:
         if name in values and values[name] != int(values[name]):
             raise BadSpec(f"{name} ({ARGUMENTS[name].symbol}) is {values[name]:g}; accepted: whole numbers")
     if values.get("log_inverse_alpha") == math.inf:
-        raise NoBound("α = 0: P₋ is no part of P, and the theorems need α > 0; a sample can only give α an upper limit")
+        raise NoBound(ELIMINATED)
     if values.get("beta", 1) <= 0:
         raise NoBound(f"β = {values['beta']:g}: sentences of P₋ do not tell it from P₊, and the theorems need β > 0")
     return tuple(values.items())

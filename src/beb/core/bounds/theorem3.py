@@ -78,6 +78,6 @@ def _check_replies(replies: Sequence[int]) -> None:
 
 
 def _per_turn(first: float, needed: float, replies: Sequence[int]) -> tuple[float, ...]:
-    """`first` before the replies; after each, one negative sentence and its share, by length, of the rest of `needed`."""
+    """`first` before the replies; after each, one negative sentence and a share of the rest, by the reply's length."""
     total = sum(replies)
     return (first, *(1 + (needed - first) * (a / total) for a in replies))

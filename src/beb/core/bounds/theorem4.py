@@ -60,6 +60,6 @@ def worst_gamma_n(gamma: float, n: int) -> float:
     Source: derived in docs/maths.md, "Best of n"; attained by a behavior that is ±1.
     """
     check_arguments(gamma=gamma, n=n)
-    if gamma == 1:
-        return 1.0
-    return -1.0 - 2 * math.expm1(n * math.log1p(-(1 + gamma) / 2))
+    if gamma >= 0:
+        return float(1 - 2 * ((1 - gamma) / 2) ** n)
+    return -1.0 - 2 * math.expm1(n * math.log1p(-(1 + gamma) / 2))  # keeps γₙ + 1 exact where γ is near −1

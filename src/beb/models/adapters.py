@@ -1,0 +1,122 @@
+"""LoRA adapters as components: merged into replacement tensors once, swapped in only while they are used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from beb.errors import AdapterMismatch, NotAModel
+from beb.models.fingerprint import combined, file_sha256
+from beb.models.huggingface import HuggingFaceModel, derived_info
+from beb.models.weights import WeightSwap
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+_UNSUPPORTED = {
+    "use_dora": (False, None),
+    "modules_to_save": (None, [], ()),
+    "bias": ("none", None),
+    "lora_bias": (False, None),
+    "trainable_token_indices": (None, [], {}),
+    "layer_replication": (None, []),
+}
+
+
+def lora_component(base: HuggingFaceModel, folder: Path, *, name: str | None = None) -> HuggingFaceModel:
+    """The distribution of a base model with a LoRA adapter merged into it; base weights are shared and stay pristine.
+
+    folder: the PEFT format, adapter_config.json and adapter_model.safetensors.
+    Raises: NotAModel if the folder holds no such adapter, AdapterMismatch if it does not fit the base.
+    """
+    config = read_config(folder)
+    swap = WeightSwap(_merged(base, folder, config))
+    info = derived_info(
+        base.info,
+        name=name or f"lora:{folder}",
+        kind="lora",
+        fingerprint=combined(
+            ("lora", base.info.fingerprint, file_sha256(folder / CONFIG_FILE), file_sha256(folder / WEIGHTS_FILE))
+        ),
+    )
+    return base.component(info, swap=swap)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The adapter's configuration.
+
+    Raises: NotAModel if the folder holds no PEFT LoRA adapter in safetensors, or one of a kind that cannot be merged.
+    """
+    if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
+        pickled = " (pickled adapter_model.bin is never loaded)" if (folder / "adapter_model.bin").exists() else ""
+        raise NotAModel(f"{folder} is no LoRA adapter{pickled}; an adapter folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise NotAModel(f"{folder / CONFIG_FILE} is not readable JSON ({error})") from error
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        kind = config.get("peft_type") if isinstance(config, dict) else None
+        raise NotAModel(f"{folder} holds a {kind} adapter; only LORA adapters can be merged")
+    for key, accepted in _UNSUPPORTED.items():
+        if config.get(key, accepted[0]) not in accepted:
+            raise NotAModel(f"{folder}: adapters with {key}={config[key]!r} are not supported; merge it into a checkpoint first")
+    return config
+
+
+def _merged(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """W + scaling·BA of every targeted matrix, computed in fp32 from the pristine base."""
+    try:
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except (SafetensorError, OSError) as error:
+        raise NotAModel(f"{folder / WEIGHTS_FILE} is damaged ({error}); fit or download the adapter again") from error
+    merged: dict[str, torch.Tensor] = {}
+    for key in sorted(tensors):
+        if not (key.startswith(_PREFIX) and key.endswith((_A, _B))):
+            raise NotAModel(f"{folder}: unknown tensor {key}; only LoRA matrices of linear layers can be merged")
+        if key.endswith(_B):
+            continue
+        path = key.removeprefix(_PREFIX).removesuffix(_A)
+        down, up = tensors[key], tensors.get(key.removesuffix(_A) + _B)
+        parameter = base.weights.parameter(f"{path}.weight")
+        if parameter is None or up is None:
+            missing = f"no module {path}" if parameter is None else f"no {path}{_B} in the adapter"
+            raise _mismatch(base, folder, config, missing)
+        delta = (up.float() @ down.float()) * _scaling(config, path)
+        delta = delta.T if config.get("fan_in_fan_out") else delta
+        if delta.shape != parameter.shape:
+            raise _mismatch(base, folder, config, f"{path} is {tuple(parameter.shape)} there and {tuple(delta.shape)} here")
+        with base.weights.activated(None):
+            source = (base.swap.tensors.get(f"{path}.weight") if base.swap else None)
+            pristine = parameter.data if source is None else source
+        merged[f"{path}.weight"] = (pristine.float() + delta.to(pristine.device)).to(pristine.dtype)
+    if not merged:
+        raise NotAModel(f"{folder / WEIGHTS_FILE} holds no LoRA matrices")
+    return {**(base.swap.tensors if base.swap else {}), **merged}
+
+
+def _mismatch(base: HuggingFaceModel, folder: Path, config: dict[str, Any], reason: str) -> AdapterMismatch:
+    made_for = config.get("base_model_name_or_path") or "an unnamed base"
+    return AdapterMismatch(
+        f"adapter {folder} was made for {made_for} and does not fit {base.info.name}: {reason}; give the matching base"
+    )
+
+
+def _scaling(config: dict[str, Any], path: str) -> float:
+    """alpha/r (or alpha/√r), with the per-module patterns of the PEFT format."""
+    import re
+
+    def pattern(name: str, default: float) -> float:
+        for key, value in (config.get(name) or {}).items():
+            if re.match(rf"(.*\.)?({key})$", path):
+                return float(value)
+        return default
+
+    rank = pattern("rank_pattern", float(config["r"]))
+    alpha = pattern("alpha_pattern", float(config["lora_alpha"]))
+    return alpha / (rank**0.5 if config.get("use_rslora") else rank)

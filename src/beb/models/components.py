@@ -1,0 +1,67 @@
+"""Components of the target, each a proxy and named as such: adapters, personas, other checkpoints, the residual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beb.errors import BadSpec
+from beb.interfaces.language_model import LanguageModel
+from beb.models.fingerprint import combined
+from beb.models.huggingface import HuggingFaceModel, derived_info
+
+NEUTRAL_TURN = "Please tell me what you think."
+FORMS = 'lora:PATH, persona:"TEXT", model:PATH-or-name, target, residual (as the positive component)'
+
+
+def load_component(
+    target: LanguageModel,
+    description: str,
+    *,
+    dtype: str | None = None,
+    offline: bool = False,
+) -> LanguageModel:
+    """A component from its description; whatever can share the target's weights does.
+
+    description: "lora:PATH", "persona:TEXT", "model:PATH-or-hub-name" or "target". The residual needs a weight that is
+    measured first: build it with `ResidualComponent`.
+    dtype: of another checkpoint; the target's by default.
+    Raises: BadSpec listing the accepted forms; NotAModel, AdapterMismatch, UnknownName.
+    """
+    kind, _, rest = description.partition(":")
+    rest = rest.strip()
+    if description.strip() == "target":
+        return target
+    if kind == "model" and rest:
+        from beb.models.catalog import load_model
+
+        return load_model(rest, dtype=dtype or target.info.dtype, offline=offline)
+    if kind in ("lora", "persona") and rest:
+        if not isinstance(target, HuggingFaceModel):
+            raise BadSpec(f"component {description!r} needs a checkpoint as target, not {target.info.name} ({target.info.kind})")
+        return persona_component(target, rest) if kind == "persona" else _lora(target, rest)
+    raise BadSpec(f"component {description!r} is none of: {FORMS}")
+
+
+def persona_component(target: HuggingFaceModel, persona: str) -> HuggingFaceModel:
+    """The same weights under a description: as the system text of a chat, or as opening text without a chat template."""
+    if target.info.has_chat_template:
+        before, after = target.chat_frame(persona)
+        start_ids = before + target.encode(NEUTRAL_TURN) + after
+        context = "persona as system text, one neutral user turn, reply header"
+    else:
+        start_ids = target.start_ids + target.encode(f"{persona}\n\n")
+        context = "start token, persona as opening text, blank line"
+    info = derived_info(
+        target.info,
+        name=f"persona:{persona}",
+        kind="persona",
+        fingerprint=combined(("persona", target.info.fingerprint, *map(str, start_ids))),
+        context=context,
+    )
+    return target.component(info, start_ids=start_ids)
+
+
+def _lora(target: HuggingFaceModel, path: str) -> LanguageModel:
+    from beb.models.adapters import lora_component
+
+    return lora_component(target, Path(path).expanduser(), name=f"lora:{path}")

@@ -1,0 +1,158 @@
+"""Whole measurements of random exact worlds, and what each printed number should have been."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.special import expit
+
+from beb.core.bounds import random_prompt, single_prompt
+from beb.core.estimate import Band, Estimate
+from beb.core.logspace import log_odds
+from beb.experiments.measure import measure_subjects
+from beb.experiments.measurement import Measurement
+from beb.experiments.spec import MeasureSpec
+from beb.experiments.subjects import world_subjects
+from beb.worlds.exact import Truth, truth
+from beb.worlds.text_world import text_world
+from beb.worlds.world import World
+
+PROMPTS, SENTENCES = 32, 5
+
+
+def spec_for(seed: int) -> MeasureSpec:
+    return MeasureSpec(model="world:random", prompts=PROMPTS, sentences=SENTENCES, formats=("plain",), seed=seed)
+
+
+def world_for(seed: int) -> World:
+    return text_world(np.random.default_rng(seed))
+
+
+def measure_world(seed: int) -> tuple[World, Measurement]:
+    world, spec = world_for(seed), spec_for(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        return world, measure_subjects(spec, world_subjects(spec, world), Path(folder))
+
+
+def verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
+    """Per printed interval: does it hold the truth, and how wide is it? None if the gate refused the world."""
+    from beb.errors import GateFailed
+
+    try:
+        world, measured = measure_world(seed)
+    except GateFailed:
+        return None
+    exact = truth(world, SENTENCES)
+    found = {name: _verdict(printed, true) for name, (printed, true) in pairs(measured, exact, world).items()}
+    return found
+
+
+def _verdict(printed: Estimate | Band, true: object) -> tuple[bool, float]:
+    value = np.asarray(true, dtype=np.float64)
+    low, high = np.asarray(printed.low), np.asarray(printed.high)
+    slack = 1e-9 * np.maximum(1, np.abs(value))
+    return bool(np.all((low - slack <= value) & (value <= high + slack))), float(np.median(high - low))
+
+
+def pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimate | Band, object]]:
+    """Every printed interval with its true value."""
+    n = np.arange(1, SENTENCES + 1)
+    window = n >= m.alpha.plateau.first
+    kappa, rest = np.polyfit(n[window], exact.evidence_curve[window], 1)
+    slope, intercept = np.polyfit(np.arange(3), exact.kl_to_target_curve[:3], 1)
+    curves = {curve.condition: curve for curve in m.behavior}
+    shown = {
+        "gate": (m.gate.accuracy, _accuracy(world)),
+        "beta": (m.beta, exact.beta),
+        "beta curve": (m.beta_curve, exact.beta_curve),
+        "beta_prime": (m.beta_prime, exact.beta_prime),
+        "beta_prime curve": (m.beta_prime_curve, exact.beta_prime_curve),
+        "beta_prime, top of the curve": (m.beta_prime_top, exact.beta_prime_paper_reading),
+        "sigma2": (m.sigma2, exact.sigma2_negative),
+        "sigma2 curve": (m.sigma2_curve, exact.log_ratio_variance_negative / n),
+        "sigma2 positive": (m.sigma2_positive, exact.sigma2_positive),
+        "sigma2 positive curve": (m.sigma2_positive_curve, exact.log_ratio_variance_positive / n),
+        "evidence": (m.evidence_curve, exact.evidence_curve),
+        "KL to target": (m.kl_to_target_curve, exact.kl_to_target_curve),
+        "plateau": (m.alpha.plateau.log_inverse_alpha, rest),
+        "kappa": (m.alpha.plateau.kappa, kappa),
+        "line log 1/alpha": (m.alpha.line.log_inverse_alpha, intercept),
+        "line beta": (m.alpha.line.beta, -slope),
+        "gamma": (m.gamma, max(exact.negative_behavior[:-1])),
+        "B after P₋ prompts": (curves["negative"].raw, exact.behavior_negative),
+        "B after P₊ prompts": (curves["positive"].raw, exact.behavior_positive),
+        "B after shuffled prompts": (curves["shuffled"].raw, exact.behavior_shuffled),
+        "B of P₋": (m.components[0].raw, exact.negative_behavior[:-1]),
+        "B of P₊": (m.components[1].raw, exact.positive_behavior[:-1]),
+    }
+    if m.alpha.line.ratio is not None and slope < 0:
+        shown["line ratio"] = (m.alpha.line.ratio, intercept / -slope)
+    for i, cap in enumerate(m.alpha.cap):
+        shown[f"cap {i + 1}"] = (cap, world.log_inverse_alpha)
+    fit = m.alpha.behavior["plain"]
+    midpoint, steepness = projected_logistic(exact)
+    shown["logistic midpoint"] = (fit.midpoint, midpoint)
+    shown["logistic slope"] = (fit.slope, steepness)
+    readings = {"evidence plateau": max(rest, 0.0), "straight line": max(intercept, 0.0)}
+    for prediction in m.predictions:
+        shown[f"prediction, {prediction.reading}"] = (
+            prediction.curve, predicted_curve(world, exact, readings[prediction.reading])
+        )  # fmt: skip
+    for report in m.bounds:
+        inputs = {
+            "log_inverse_alpha": readings[report.reading], "beta": exact.beta,
+            "gamma": max(exact.negative_behavior[:-1]), "epsilon": 0.2,
+        }  # fmt: skip
+        is_first = report.bound.bound.theorem == "Theorem 1"
+        more = {} if is_first else {"sigma2": exact.sigma2_negative, "delta": 0.1}
+        true = (single_prompt if is_first else random_prompt)(**inputs, **more)
+        name = f"{report.bound.bound.theorem}, {report.reading}"
+        shown[f"{name}, sharp"] = (report.bound.sharp, true.sharp)
+        shown[f"{name}, paper"] = (report.bound.paper, true.paper)
+    return shown
+
+
+def _accuracy(world: World) -> float:
+    """Expected accuracy of the sign of log P₋/P₊ on first sentences of either component, in equal numbers."""
+    (negative,), (positive,) = world.chains("negative"), world.chains("positive")
+    p, q = np.array(negative.initial), np.array(positive.initial)
+    return float(0.5 * p[p > q].sum() + 0.5 * q[p <= q].sum())
+
+
+def projected_logistic(exact: Truth) -> tuple[float, float]:
+    """Least-squares midpoint and slope of the true curve, the low level given; by another optimiser than beb's."""
+    low, curve = float(exact.negative_behavior[:-1].mean()), exact.behavior_negative
+    n = np.arange(len(curve))
+    best = None
+    for midpoint in np.linspace(-1, 2 * n[-1], 9):
+        for log_slope in (-2, -1, 0, 1):
+            start = [log_slope, midpoint, min(max(curve[0], -0.9), 0.9)]
+            fit = least_squares(
+                lambda t: t[2] + (low - t[2]) * expit(np.exp(t[0]) * (n - t[1])) - curve, start,
+                bounds=([np.log(0.1 / n[-1]), -n[-1], -1], [np.log(20), 2 * n[-1], 1]),
+            )  # fmt: skip
+            if best is None or fit.cost < best.cost:
+                best = fit
+    return float(best.x[1]), float(np.exp(best.x[0]))
+
+
+def predicted_curve(world: World, exact: Truth, log_inverse_alpha: float) -> np.ndarray:
+    """E[w] B₋ + (1 - E[w]) B₊ at the true value of an α reading, by enumeration of all prompts."""
+    (negative,), (positive,) = world.chains("negative"), world.chains("positive")
+    p_table, q_table = negative.table(), positive.table()
+    k = world.n_sentences
+    log_p, log_q, last = np.zeros(1), np.zeros(1), np.array([0])
+    b_negative, b_positive = float(exact.negative_behavior[:-1].mean()), float(exact.behavior_negative[0])
+    curve = []
+    for _ in range(SENTENCES + 1):
+        ratio = log_p - log_q
+        weight = expit(ratio + log_odds(log_inverse_alpha)) if log_inverse_alpha > 0 else np.ones_like(ratio)
+        mean_weight = float((np.exp(log_p) * weight).sum())
+        curve.append(mean_weight * b_negative + (1 - mean_weight) * b_positive)
+        log_p = (log_p[:, None] + np.log(p_table[last])).ravel()
+        log_q = (log_q[:, None] + np.log(q_table[last])).ravel()
+        last = np.tile(np.arange(1, k + 1), len(last))
+    return np.array(curve)
