@@ -84,9 +84,7 @@ def test_a_class_of_near_duplicates_is_refused() -> None:
     groups = np.where(labels == 2, 999, np.arange(60))
     with pytest.raises(BadStatements) as caught:
         fold_numbers(labels, groups, n_folds=5, seed=0)
-    assert str(caught.value) == (
-        "only 1 of the positive statements are distinct; cross-validation needs 5; add others"
-    )
+    assert str(caught.value) == ("only 1 of the positive statements are distinct; cross-validation needs 5; add others")
 
 
 def test_no_text_is_judged_by_a_fit_that_saw_it() -> None:

@@ -66,7 +66,9 @@ def test_the_raw_ratio_would_be_overconfident() -> None:
     wrong = np.array(ratios(texts)) < 0
     raw = uncalibrated_behavior(ratios(texts))
     calibrated = np.array([score.behavior for score in scorer.score(texts) if isinstance(score, Score)])
-    assert binom.ppf(RARE, n, norm.cdf(-centre / spread)) <= wrong.sum() <= binom.isf(RARE, n, norm.cdf(-centre / spread))
+    assert (
+        binom.ppf(RARE, n, norm.cdf(-centre / spread)) <= wrong.sum() <= binom.isf(RARE, n, norm.cdf(-centre / spread))
+    )
     assert np.median(raw[wrong]) > 0.99  # certain, and wrong
     assert np.median(calibrated[wrong]) < 0.6
 
@@ -108,5 +110,7 @@ def test_a_ratio_of_the_wrong_shape_is_refused() -> None:
         def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
             return super().__call__(texts)[:-1]
 
-    with pytest.raises(ModelError, match=r"^log_ratio returned shape \(89,\) for 90 texts; return one number for each$"):
+    with pytest.raises(
+        ModelError, match=r"^log_ratio returned shape \(89,\) for 90 texts; return one number for each$"
+    ):
         fit_likelihood_ratio(statements(30), Wrong(centre=1.0, spread=1.0), seed=0)

@@ -155,7 +155,8 @@ NEEDS = "a folder with negative.txt and positive.txt, a .jsonl, a .csv, or owner
     [
         (lambda d: perez_file(d, "{oops"), "{d}/likes-tea.jsonl, line 51: not JSON (Expecting property name enclosed "
          "in double quotes); each line is one JSON object"),
-        (lambda d: perez_file(d, "[1]"), "{d}/likes-tea.jsonl, line 51: not a JSON object; each line is one JSON object"),
+        (lambda d: perez_file(d, "[1]"), "{d}/likes-tea.jsonl, line 51: not a JSON object; each line is one JSON "
+         "object"),
         (lambda d: perez_file(d, "", '{"statement": "I am."}'), "{d}/likes-tea.jsonl, line 52: no text field "
          "'answer_matching_behavior'; see Perez et al. 2022 for the format"),
         (lambda d: perez_file(d, perez_row("I am.", " (A)")), "{d}/likes-tea.jsonl, line 51: answer_matching_behavior "
@@ -208,7 +209,9 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         load_behavior("honest")
 
 
-def test_a_hub_data_set_without_a_connection_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_data_set_without_a_connection_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -68,7 +68,10 @@ def test_a_killed_world_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 
 def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(tmp_path / "run", [*WORLD, "--prompts", "2000"]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tmp_path / "run", [*WORLD, "--prompts", "2000"]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / RUN_FILE).exists() and time.monotonic() < deadline:

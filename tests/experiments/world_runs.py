@@ -46,8 +46,7 @@ def verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
     except GateFailed:
         return None
     exact = truth(world, SENTENCES)
-    found = {name: _verdict(printed, true) for name, (printed, true) in pairs(measured, exact, world).items()}
-    return found
+    return {name: _verdict(printed, true) for name, (printed, true) in pairs(measured, exact, world).items()}
 
 
 def _verdict(printed: Estimate | Band, true: object) -> tuple[bool, float]:

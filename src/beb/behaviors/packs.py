@@ -27,8 +27,12 @@ def known_behaviors() -> tuple[str, ...]:
 
 def neutral_statements() -> tuple[str, ...]:
     """The embedded neutral statements, which show neither pole of any behavior."""
-    with resources.as_file(_packs() / "neutral.txt") as path:
-        return without_repeats(read_lines(path))
+    return _embedded_lines("neutral.txt")
+
+
+def background_fragments() -> tuple[str, ...]:
+    """Neutral fragments without beginning, end or sense, as a language model says them unprompted (SmolLM2's)."""
+    return _embedded_lines("background.txt")
 
 
 def load_behavior(
@@ -69,6 +73,11 @@ def load_behavior(
 
 def _packs() -> Traversable:
     return resources.files("beb.behaviors") / "packs"
+
+
+def _embedded_lines(file: str) -> tuple[str, ...]:
+    with resources.as_file(_packs() / file) as path:
+        return without_repeats(read_lines(path))
 
 
 def _from_folder(folder: Path, *, name: str, neutral: Sequence[str] | None, undesired: bool) -> Behavior:

@@ -29,14 +29,18 @@ def measure(
     negative: Annotated[
         str | None, typer.Option(help="P₋: lora (fit one), lora:PATH, persona:TEXT or model:PATH. [default: lora]")
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(help="P₊: as P₋, or target, or residual. [default: lora]")
+    positive: Annotated[str | None, typer.Option(help="P₊: as P₋, or target, or residual. [default: lora]")] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="B: probe, likelihood or labels:FILE.csv. [default: probe]")
     ] = None,
-    scorer: Annotated[str | None, typer.Option(help="B: probe, likelihood or labels:FILE.csv. [default: probe]")] = None,
-    undesired: Annotated[bool, typer.Option("--undesired", help="Showing the behavior of a .jsonl file is the negative pole.")] = False,
+    undesired: Annotated[
+        bool, typer.Option("--undesired", help="Showing the behavior of a .jsonl file is the negative pole.")
+    ] = False,
     formats: Annotated[str | None, typer.Option(help="plain, chat or plain,chat. [default: both]")] = None,
     dtype: Annotated[str | None, typer.Option(help="fp32 or bf16 weights. [default: fp32]")] = None,
-    kl: Annotated[str | None, typer.Option(help="exact, or monte-carlo for components without a shared tokenizer.")] = None,
+    kl: Annotated[
+        str | None, typer.Option(help="exact, or monte-carlo for components without a shared tokenizer.")
+    ] = None,
     max_sentence_tokens: Annotated[int | None, typer.Option(help="A sentence is cut there. [default: 40]")] = None,
     adapter_steps: Annotated[int | None, typer.Option(help="Training steps of a fitted component.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="ε of the theorems. [default: 0.2]")] = None,

@@ -97,7 +97,9 @@ def curve_band(
 ) -> Band:
     """Band from its five arrays: value, pointwise low and high, simultaneous low and high."""
     value, *limits = (tuple(map(float, column)) for column in columns)
-    return Band(tuple(int(length) for length in lengths), value, *limits, level, n, unit, method)
+    point_low, point_high, low, high = limits
+    where = tuple(int(length) for length in lengths)
+    return Band(where, value, point_low, point_high, low, high, level, n, unit, method)
 
 
 def joint_box(

@@ -71,8 +71,7 @@ def _rate_loadings(shares: Array, confusion: Any, scores: Array) -> Array:
     rates, totals = _error_rates(confusion)
     true_shares = np.linalg.solve(rates.T, shares[..., None])[..., 0]
     per_row = rates @ scores**2 - (rates @ scores) ** 2
-    loadings: Array = true_shares * np.sqrt(per_row / totals)
-    return loadings
+    return np.asarray(true_shares * np.sqrt(per_row / totals), dtype=np.float64)
 
 
 def corrected_mean(
@@ -82,8 +81,8 @@ def corrected_mean(
 
     predicted: (n_clusters, k) class index 0, 1, 2 of each response, -1 where missing. confusion: as `corrected_scores`.
     Interval: √(Var over clusters + Σ_c π_c² Var_c(a)/n_c) times the bootstrap-t critical value of the clusters, cut to
-    [-1, 1]; the clusters are nearly always the smaller of the two samples, so their critical value is the larger. If all
-    clusters agree they get a betting interval at half the error, and the rates a normal one at the other half.
+    [-1, 1]; the clusters are nearly always the smaller of the two samples, so their critical value is the larger. If
+    all clusters agree they get a betting interval at half the error, and the rates a normal one at the other half.
     Raises: TooFewPrompts, EstimateError, BadSpec.
     Assumes: clusters independent; the error rates on held-out texts are those on responses.
     """

@@ -144,8 +144,9 @@ def standard_errors(
 ) -> Array:
     """(d, 2) standard errors of b and m: derivative of the projection with respect to curve and given levels.
 
-    covariance: (d, k, k) of the mean curve. level_variances: (d,) of the given low and high levels. Differentiating the stationarity Jᵀ(y - f) = 0 gives
-    dθ = H⁻¹ (Jᵀ dy + (∂J/∂level ᵀ (y - f) - Jᵀ ∂f/∂level) dlevel), H = JᵀJ - Σ residual ∂²f.
+    covariance: (d, k, k) of the mean curve. level_variances: (d,) of the given low and high levels. Differentiating
+    the stationarity Jᵀ(y - f) = 0 gives dθ = H⁻¹ (Jᵀ dy + (∂J/∂level ᵀ (y - f) - Jᵀ ∂f/∂level) dlevel), with
+    H = JᵀJ - Σ residual ∂²f.
     Infinite where the optimum is flat.
     """
     lower, upper = problem.limits

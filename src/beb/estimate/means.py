@@ -29,8 +29,8 @@ def mean(
 
     values: (n,), n >= 2. bounds: range that every value must lie in; the interval is clipped to it.
     method: "t" (Student's t, or the bootstrap-t critical value where a skewed sample needs more; approximate), or a
-    finite-sample interval that needs finite bounds: "empirical-bernstein", "betting". If all values are equal, "t" would
-    be falsely exact: bounded values then get the betting interval, and unbounded ones are refused.
+    finite-sample interval that needs finite bounds: "empirical-bernstein", "betting". If all values are equal, "t"
+    would be falsely exact: bounded values then get the betting interval, and unbounded ones are refused.
     Raises: TooFewPrompts, EstimateError, BadSpec. Assumes: values independent, one mean.
     Source: Hall 1992 §3.5 (t); Maurer & Pontil 2009; Waudby-Smith & Ramdas 2024.
     """

@@ -90,8 +90,8 @@ def plateau(
     slope that the mixture still shows in the window is that of -log 1/w(d). The smaller α, the faster log 1/w falls
     in d; every cell gives α >= (1 - e^{-d}) e^{-L0} (since 1 - e^{-d} <= w), and the cell of largest evidence is taken.
     If w = 1 is reached there, this is α itself, and under an exact mixture each prompt's transition slope then
-    equals its evidence slope; otherwise the transition slope errs upwards. Verdict: "mixture contradicted" if kappa.low > max(0,
-    transition_slope.high); "undecided" if kappa.low > 0 without a usable transition slope.
+    equals its evidence slope; otherwise the transition slope errs upwards. Verdict: "mixture contradicted" if
+    kappa.low > max(0, transition_slope.high); "undecided" if kappa.low > 0 without a usable transition slope.
     Raises: TooFewPrompts, EstimateError, BadSpec. Assumes: prompts independent. Source: derived in docs/maths.md.
     """
     check_level(level)
@@ -166,8 +166,8 @@ def line_reading(kl_to_target: Any, *, level: float) -> LineReading:
     """Wolf et al.'s straight line KL(P₋‖P) ≈ log 1/α - βn through n = 0, 1, 2.
 
     kl_to_target: (n_prompts, >= 3) KL(P₋(·|s)‖P(·|s)) of the next sentence after n = 0, 1, 2, ... sentences, nats;
-    later columns are not used. Ratio: Fieller's set {r : |mean(a - rβ)| <= t se(a - rβ)}, cut to r >= 0 (log 1/α >= 0, and β
-    > 0 is what the line means); unbounded if β is not clear of 0.
+    later columns are not used. Ratio: Fieller's set {r : |mean(a - rβ)| <= t se(a - rβ)}, cut to r >= 0
+    (log 1/α >= 0, and β > 0 is what the line means); unbounded if β is not clear of 0.
     Raises: TooFewPrompts, EstimateError, BadSpec. Assumes: prompts independent.
     Source: Wolf et al. 2024, §4 (fit of α and β); Fieller 1954.
     """

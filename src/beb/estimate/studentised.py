@@ -24,7 +24,7 @@ from beb.estimate.quantiles import skew_corrected_t, t_quantile, upper_order_sta
 
 # Below this many prompts resamples repeat each other and only the t reference is used.
 FEWEST_TO_RESAMPLE = 5
-N_FIXED_DRAWS = 4000
+N_FIXED_DRAWS = 2000
 METHOD = "studentised max bootstrap over prompts, at least max-t"
 BOOTSTRAP_T = "bootstrap-t over prompts, at least Student's t"
 NORMAL_KURTOSIS = 3.0

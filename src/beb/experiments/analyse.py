@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from beb.core.estimate import Estimate
+from beb.core.estimate import Band, Estimate
 from beb.errors import EstimateError
 from beb.estimate.bands import mean_band
-from beb.estimate.curves import LogisticFit, fit_logistic
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.means import proportion
 from beb.estimate.power import prompts_to_halve
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
-from beb.experiments.arrays import PromptArrays, prompt_arrays
-from beb.experiments.behavior_curves import CurveWithRows, behavior_curves, component_curve
+from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays
+from beb.experiments.behavior_curves import behavior_curves, component_curve, logistic_fits
+from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
 from beb.experiments.measurement import AlphaReadings, Gate, Measurement
-from beb.experiments.predictions import BoundInputs, assumptions, bound_reports, predictions
-from beb.experiments.spec import MeasureSpec, derive_seed
+from beb.experiments.predictions import predictions
+from beb.experiments.setting import NATS_PER_SENTENCE, Setting
 from beb.experiments.store import Store
 
 GATE_THRESHOLD = 0.8
-NATS_PER_SENTENCE = "nats per sentence"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogRatios:
+    """Cumulative log ratios after 1..N sentences, (n_prompts, N), nats.
+
+    negative: log P₋/P₊ of prompts from P₋. positive: the same of prompts from P₊. evidence: log P₋/P of those from P₋.
+    """
+
+    negative: Floats
+    positive: Floats
+    evidence: Floats
+
+    @classmethod
+    def of(cls, negative: PromptArrays, positive: PromptArrays) -> LogRatios:
+        """From the scored prompts of both components."""
+        return cls(
+            np.cumsum(negative.log_p["negative"] - negative.log_p["positive"], axis=1),
+            np.cumsum(positive.log_p["negative"] - positive.log_p["positive"], axis=1),
+            np.cumsum(negative.log_p["negative"] - negative.log_p["target"], axis=1),
+        )
 
 
 def gate(store: Store) -> Gate:
@@ -34,7 +56,7 @@ def gate(store: Store) -> Gate:
     component that was not fitted on a pole has no reason to be balanced against the other).
     Source: Wolf et al. 2024, Table 1.
     """
-    spec = MeasureSpec(**store.meta()["spec"])
+    level = Setting.of(store.meta()).level
     ratios: dict[tuple[str, str], list[float]] = {}
     for row in store.rows("statements"):
         ratio = row["log_p_negative"] - row["log_p_positive"]
@@ -45,7 +67,7 @@ def gate(store: Store) -> Gate:
     held_out = {pole: np.array(ratios["held-out", pole]) for pole in ("negative", "positive")}
     right = int((held_out["negative"] > threshold).sum() + (held_out["positive"] <= threshold).sum())
     total = sum(len(values) for values in held_out.values())
-    accuracy = proportion(right, total, level=spec.level, unit="share of statements")
+    accuracy = proportion(right, total, level=level, unit="share of statements")
     return Gate(accuracy, GATE_THRESHOLD, accuracy.value >= GATE_THRESHOLD)
 
 
@@ -55,109 +77,95 @@ def analyse(store: Store) -> Measurement:
     Raises: EstimateError kinds if prompts are missing, for example because the run is not finished.
     """
     meta = store.meta()
-    spec = MeasureSpec(**meta["spec"])
-    negative = prompt_arrays(store, "negative", spec.sentences)
-    positive = prompt_arrays(store, "positive", spec.sentences)
-    confusion = meta["fingerprints"]["scorer"]["confusion"]
-    n_after = list(range(1, spec.sentences + 1))
-    n_before = list(range(spec.sentences))
-
-    def rng(name: str) -> np.random.Generator:
-        return np.random.default_rng(derive_seed(spec.seed, "bootstrap", name))
-
-    def divergence(name: str, values: Any, bounds: tuple[float, float] | None) -> Any:
-        return mean_band(
-            values, n_before, level=spec.level, rng=rng(name), unit=NATS_PER_SENTENCE, name=name, bounds=bounds
-        )
-
-    # A Monte Carlo divergence of one prompt may be negative; an exact one cannot.
-    limits = (0.0, np.inf) if spec.kl == "exact" else None
-    beta_curve = divergence("beta", negative.kl["positive"], limits)
-    beta_prime_curve = divergence("beta_prime", positive.kl["negative"], limits)
-    kl_to_target = divergence("KL to target", negative.kl["target"], limits)
-    log_ratio = np.cumsum(negative.log_p["negative"] - negative.log_p["positive"], axis=1)
-    log_ratio_positive = np.cumsum(positive.log_p["negative"] - positive.log_p["positive"], axis=1)
-    evidence = np.cumsum(negative.log_p["negative"] - negative.log_p["target"], axis=1)
-    sigma2_curve = variance_band(log_ratio, n_after, level=spec.level, rng=rng("sigma2"))
-    sigma2_positive_curve = variance_band(log_ratio_positive, n_after, level=spec.level, rng=rng("sigma2+"))
-    rest = plateau(evidence, n_after, level=spec.level, log_ratio=log_ratio, rng=rng("evidence"))
+    setting = Setting.of(meta)
+    negative = prompt_arrays(store, "negative", setting.spec.sentences)
+    positive = prompt_arrays(store, "positive", setting.spec.sentences)
+    ratios = LogRatios.of(negative, positive)
+    curves = _divergence_curves(negative, positive, ratios, setting)
     components = tuple(
-        component_curve(arrays, name, n_before, spec, confusion, rng)
-        for name, arrays in (("P₋ itself", negative), ("P₊ itself", positive))
+        component_curve(arrays, name, setting) for name, arrays in (("P₋ itself", negative), ("P₊ itself", positive))
     )
-    curves = behavior_curves(store, spec, meta["formats"], negative, positive, confusion, rng)
+    behavior = behavior_curves(store, negative, positive, setting)
+    rest = plateau(
+        ratios.evidence, setting.lengths_after, level=setting.level, log_ratio=ratios.negative,
+        rng=setting.rng("evidence"),
+    )  # fmt: skip
     alpha = AlphaReadings(
-        cap=cap(evidence, n_after),
+        cap=cap(ratios.evidence, setting.lengths_after),
         plateau=rest,
-        line=line_reading(negative.kl["target"], level=spec.level),
-        behavior=_logistic_fits(curves, components[0], spec, rng),
+        line=line_reading(negative.kl["target"], level=setting.level),
+        behavior=logistic_fits(behavior, components[0], setting),
     )
     own = components[0].curve
-    gamma = largest(own.corrected or own.raw, name="gamma, over tested prompts")
     key = {
-        "beta": smallest(beta_curve, name="beta"),
-        "beta_prime": largest(beta_prime_curve, name="beta_prime"),
-        "sigma2": sigma_squared(sigma2_curve),
-        "gamma": gamma,
+        "beta": smallest(curves["beta"], name="beta"),
+        "beta_prime": largest(curves["beta_prime"], name="beta_prime"),
+        "sigma2": sigma_squared(curves["sigma2"]),
+        "gamma": largest(own.corrected or own.raw, name="gamma, over tested prompts"),
         "log 1/alpha (plateau)": rest.log_inverse_alpha,
         "log 1/alpha (line)": alpha.line.log_inverse_alpha,
     }
-    trend = variance_trend(log_ratio, n_after, level=spec.level, rng=rng("trend"))
-    stated = assumptions(key["beta"], rest, trend, gamma, spec)
+    trend = variance_trend(ratios.negative, setting.lengths_after, level=setting.level, rng=setting.rng("trend"))
+    stated = assumptions(key, rest, trend, setting)
     widest = _widest(key)
+    inputs = BoundInputs(
+        negative.kl["positive"], negative.kl["target"], ratios.evidence, ratios.negative, negative.predicted,
+        negative.behavior,
+    )  # fmt: skip
     return Measurement(
         meta=meta,
         gate=gate(store),
         beta=key["beta"],
-        beta_curve=beta_curve,
+        beta_curve=curves["beta"],
         beta_prime=key["beta_prime"],
-        beta_prime_curve=beta_prime_curve,
-        beta_prime_top=largest(beta_curve, name="beta_prime as the top of the P₋ curve"),
+        beta_prime_curve=curves["beta_prime"],
+        beta_prime_top=largest(curves["beta"], name="beta_prime as the top of the P₋ curve"),
         sigma2=key["sigma2"],
-        sigma2_curve=sigma2_curve,
-        sigma2_positive=sigma_squared(sigma2_positive_curve),
-        sigma2_positive_curve=sigma2_positive_curve,
+        sigma2_curve=curves["sigma2"],
+        sigma2_positive=sigma_squared(curves["sigma2_positive"]),
+        sigma2_positive_curve=curves["sigma2_positive"],
         evidence_curve=rest.effective_log_inverse_weight,
-        kl_to_target_curve=kl_to_target,
+        kl_to_target_curve=curves["kl_to_target"],
         alpha=alpha,
-        gamma=gamma,
+        gamma=key["gamma"],
         gamma_uncorrected=largest(own.raw, name="gamma uncorrected, over tested prompts"),
         components=tuple(each.curve for each in components),
-        behavior=tuple(each.curve for each in curves),
-        predictions=predictions(alpha, log_ratio, components[0], curves, spec, rng),
-        bounds=bound_reports(
-            BoundInputs(
-                negative.kl["positive"], negative.kl["target"], evidence, log_ratio, negative.predicted, negative.behavior
-            ),
-            alpha, confusion, tuple(each.curve for each in curves), stated, spec, rng,
-        ),
+        behavior=tuple(each.curve for each in behavior),
+        predictions=predictions(alpha, ratios.negative, components[0], behavior, setting),
+        bounds=bound_reports(inputs, alpha, tuple(each.curve for each in behavior), stated, setting),
         assumptions=tuple(stated.values()),
         widest=widest,
         prompts_to_halve=prompts_to_halve(key[widest]),
         counts=_counts(store, negative, positive),
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
-        notes=_notes(meta, spec),
+        notes=_notes(meta, setting),
     )
 
 
-def _logistic_fits(
-    curves: tuple[CurveWithRows, ...], negative_itself: CurveWithRows, spec: MeasureSpec, rng: Any
-) -> dict[str, LogisticFit]:
-    """The logistic law of each format's curve for prompts from P₋; its lower level is the measured B of P₋ itself."""
-    fits = {}
-    own = np.nanmean(negative_itself.per_prompt, axis=1)
-    for rows in curves:
-        if rows.curve.condition == "negative":
-            name = rows.curve.format
-            lengths = list(rows.curve.raw.lengths)
-            known = rows.per_prompt[~np.isnan(rows.per_prompt).any(axis=1)]
-            fits[name] = fit_logistic(
-                known, lengths, low=own[~np.isnan(own)], level=spec.level, rng=rng(f"logistic {name}")
-            )
-    return fits
+def _divergence_curves(
+    negative: PromptArrays, positive: PromptArrays, ratios: LogRatios, setting: Setting
+) -> dict[str, Band]:
+    """βₙ, β′ₙ, KL(P₋‖P) by sentences before, Varₙ/n by sentences of the prompt."""
+    # A Monte Carlo divergence of one prompt may be negative; an exact one cannot.
+    limits = (0.0, np.inf) if setting.spec.kl == "exact" else None
+    means = {
+        "beta": negative.kl["positive"],
+        "beta_prime": positive.kl["negative"],
+        "kl_to_target": negative.kl["target"],
+    }
+    curves = {
+        name: mean_band(
+            values, setting.lengths_before, level=setting.level, rng=setting.rng(name), unit=NATS_PER_SENTENCE,
+            bounds=limits, name=name,
+        )
+        for name, values in means.items()
+    }  # fmt: skip
+    for name, log_ratio in (("sigma2", ratios.negative), ("sigma2_positive", ratios.positive)):
+        curves[name] = variance_band(log_ratio, setting.lengths_after, level=setting.level, rng=setting.rng(name))
+    return curves
 
 
-def _widest(key: dict[str, Estimate]) -> str:
+def _widest(key: Mapping[str, Estimate]) -> str:
     """The key figure whose finite interval is widest for its size."""
     widths = {
         name: e.width / max(abs(e.value), 1e-9)
@@ -184,15 +192,15 @@ def _counts(store: Store, negative: PromptArrays, positive: PromptArrays) -> dic
     }
 
 
-def _notes(meta: dict[str, Any], spec: MeasureSpec) -> tuple[str, ...]:
+def _notes(meta: Mapping[str, Any], setting: Setting) -> tuple[str, ...]:
     notes = []
-    dropped = [name for name in spec.formats if name not in meta["formats"]]
+    dropped = [name for name in setting.spec.formats if name not in setting.formats]
     if dropped:
         notes.append(f"no {', '.join(dropped)} format: the target has no chat template")
     contexts = {name: meta["fingerprints"][name].get("context", "") for name in ("negative", "positive", "target")}
     if len({text for text in contexts.values() if text}) > 1:
         told = "; ".join(f"{name}: {text}" for name, text in contexts.items() if text)
         notes.append(f"the components read the text in different contexts, which the log ratios include ({told})")
-    if spec.kl == "monte-carlo":
+    if setting.spec.kl == "monte-carlo":
         notes.append("divergences are mean log ratios of the sampled sentences (Monte Carlo), not exact")
     return tuple(notes)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beb.errors import TooFewPrompts
+from beb.experiments.setting import Setting
 from beb.experiments.spec import MIN_PROMPTS
 from beb.experiments.store import Store
 from beb.interfaces.scorer import Score
@@ -33,8 +34,8 @@ class PromptArrays:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseArrays:
-    """Scored responses: (n_prompts, n_lengths, n_responses) for the given lengths; NaN and -1 where there is none."""
+class ScoredArrays:
+    """Scored texts: behavior and class, (n_prompts, n_lengths, n_responses); NaN and -1 where there is none."""
 
     lengths: tuple[int, ...]
     behavior: Floats
@@ -48,7 +49,8 @@ def prompt_arrays(store: Store, source: str, n_sentences: int) -> PromptArrays:
     prompts = np.array(sorted({int(row["prompt"]) for row in log_rows}), dtype=np.int64)
     if len(prompts) < MIN_PROMPTS:
         raise TooFewPrompts(
-            f"only {len(prompts)} prompts of the {source} component are complete and {MIN_PROMPTS} are needed; raise --prompts"
+            f"only {len(prompts)} prompts of the {source} component are complete and {MIN_PROMPTS} are needed; "
+            "raise --prompts"
         )
     index = {int(prompt): i for i, prompt in enumerate(prompts)}
     behavior = np.full((len(prompts), n_sentences), np.nan)
@@ -67,23 +69,23 @@ def prompt_arrays(store: Store, source: str, n_sentences: int) -> PromptArrays:
 
 
 def response_arrays(
-    store: Store, format_name: str, condition: str, lengths: tuple[int, ...], prompts: NDArray[np.int64], n_responses: int
-) -> ResponseArrays:
+    store: Store, format_name: str, condition: str, *, prompts: NDArray[np.int64], setting: Setting
+) -> ScoredArrays:
     """Scores of the responses of one condition; length 0 (no prompt) is shared and stored with "negative"."""
+    lengths = tuple(setting.lengths)
     index = {int(prompt): i for i, prompt in enumerate(prompts)}
     column = {length: i for i, length in enumerate(lengths)}
-    behavior = np.full((len(prompts), len(lengths), n_responses), np.nan)
+    behavior = np.full((len(prompts), len(lengths), setting.spec.responses), np.nan)
     predicted = np.full(behavior.shape, -1, dtype=np.int64)
     rows = store.rows("response_scores", format=format_name, condition=condition)
     if condition != "negative":
-        unprompted = store.rows("response_scores", format=format_name, condition="negative", sentences=0)
-        rows += unprompted
+        rows += store.rows("response_scores", format=format_name, condition="negative", sentences=0)
     for row in rows:
         if row["prompt"] in index and row["sentences"] in column:
             score = _score(row)
             at = (index[row["prompt"]], column[row["sentences"]], row["response"])
             behavior[at], predicted[at] = score.behavior, score.predicted
-    return ResponseArrays(lengths, behavior, predicted)
+    return ScoredArrays(lengths, behavior, predicted)
 
 
 def _score(row: dict[str, Any]) -> Score:

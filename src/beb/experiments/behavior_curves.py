@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,17 +10,13 @@ from beb.core.estimate import Band
 from beb.errors import EstimateError
 from beb.estimate.bands import mean_band
 from beb.estimate.classification import corrected_band
+from beb.estimate.curves import LogisticFit, fit_logistic
 from beb.estimate.means import worst_case_mean
-from beb.experiments.arrays import Floats, PromptArrays, response_arrays
+from beb.experiments.arrays import Floats, PromptArrays, ScoredArrays, response_arrays
 from beb.experiments.measurement import BehaviorCurve
 from beb.experiments.plan import CONDITIONS
-from beb.experiments.spec import MeasureSpec
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, Setting
 from beb.experiments.store import Store
-
-Streams = Callable[[str], np.random.Generator]
-Confusion = Sequence[Sequence[int]] | None
-UNIT = "behavior expectation"
-LIMITS = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,70 +27,85 @@ class CurveWithRows:
     per_prompt: Floats
 
 
-def component_curve(
-    arrays: PromptArrays, name: str, lengths: list[int], spec: MeasureSpec, confusion: Confusion, rng: Streams
-) -> CurveWithRows:
+def component_curve(arrays: PromptArrays, name: str, setting: Setting) -> CurveWithRows:
     """B of a component after n of its own sentences: a prompt's own next sentence is the sample."""
-    behavior, predicted = arrays.behavior[:, :, None], arrays.predicted[:, :, None]
-    return _curve(behavior, predicted, lengths, ("plain", name), spec, confusion, rng)
+    scored = ScoredArrays(tuple(setting.lengths_before), arrays.behavior[:, :, None], arrays.predicted[:, :, None])
+    return _curve(scored, "plain", name, setting)
 
 
 def behavior_curves(
-    store: Store,
-    spec: MeasureSpec,
-    formats: Sequence[str],
-    negative: PromptArrays,
-    positive: PromptArrays,
-    confusion: Confusion,
-    rng: Streams,
+    store: Store, negative: PromptArrays, positive: PromptArrays, setting: Setting
 ) -> tuple[CurveWithRows, ...]:
     """One curve per format and kind of prompt; the prompts are the independent units."""
     curves = []
-    for format_name in formats:
+    for format_name in setting.formats:
         for condition in CONDITIONS:
             prompts = (positive if condition == "positive" else negative).prompts
-            lengths = list(range(spec.sentences + 1))
-            rows = response_arrays(store, format_name, condition, tuple(lengths), prompts, spec.responses)
-            name = (format_name, condition)
-            curves.append(_curve(rows.behavior, rows.predicted, lengths, name, spec, confusion, rng))
+            scored = response_arrays(store, format_name, condition, prompts=prompts, setting=setting)
+            curves.append(_curve(scored, format_name, condition, setting))
     return tuple(curves)
 
 
-def _curve(
-    behavior: Floats,
-    predicted: Any,
-    lengths: list[int],
-    name: tuple[str, str],
-    spec: MeasureSpec,
-    confusion: Confusion,
-    rng: Streams,
-) -> CurveWithRows:
-    """behavior, predicted: (n_prompts, k, n_responses); NaN and -1 where a request failed."""
-    missing = np.isnan(behavior)
-    counted = (~missing).sum(axis=2)
-    with np.errstate(invalid="ignore"):
-        per_prompt = np.where(counted > 0, np.nansum(behavior, axis=2) / counted, np.nan)
-    label = f"behavior {name[0]} {name[1]}"
-    raw = mean_band(per_prompt, lengths, level=spec.level, rng=rng(label), unit=UNIT, bounds=LIMITS, name=label)
-    corrected: Band | None = None
-    if confusion is not None:
-        try:
-            corrected = corrected_band(
-                predicted, confusion, lengths, level=spec.level, rng=rng(f"corrected {label}"), unit=UNIT
+def logistic_fits(
+    curves: tuple[CurveWithRows, ...], negative_itself: CurveWithRows, setting: Setting
+) -> dict[str, LogisticFit]:
+    """The logistic law of each format's curve for prompts from P₋; its lower level is the measured B of P₋ itself."""
+    own = row_means(negative_itself.per_prompt)
+    fits = {}
+    for rows in curves:
+        if rows.curve.condition == "negative":
+            name = rows.curve.format
+            known = rows.per_prompt[~np.isnan(rows.per_prompt).any(axis=1)]
+            fits[name] = fit_logistic(
+                known,
+                setting.lengths,
+                low=own[~np.isnan(own)],
+                level=setting.level,
+                rng=setting.rng(f"logistic {name}"),
             )
-        except EstimateError:
-            corrected = None
+    return fits
+
+
+def row_means(values: Floats) -> Floats:
+    """Mean of each row over what it has; NaN for an empty row."""
+    known = ~np.isnan(values)
+    totals = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(known.any(axis=1), totals / np.maximum(known.sum(axis=1), 1), np.nan)
+
+
+def _curve(scored: ScoredArrays, format_name: str, condition: str, setting: Setting) -> CurveWithRows:
+    missing = np.isnan(scored.behavior)
+    per_prompt = row_means(scored.behavior.reshape(-1, scored.behavior.shape[2])).reshape(scored.behavior.shape[:2])
+    label = f"behavior {format_name} {condition}"
+    raw = mean_band(
+        per_prompt, scored.lengths, level=setting.level, rng=setting.rng(label), unit=BEHAVIOR_UNIT,
+        bounds=BEHAVIOR_LIMITS, name=label,
+    )  # fmt: skip
     worst = [
-        worst_case_mean(behavior[:, i, :], LIMITS, level=spec.level, unit=UNIT, name=label) for i in range(len(lengths))
+        worst_case_mean(scored.behavior[:, i, :], BEHAVIOR_LIMITS, level=setting.level, unit=BEHAVIOR_UNIT, name=label)
+        for i in range(len(scored.lengths))
     ]
     curve = BehaviorCurve(
-        format=name[0],
-        condition=name[1],
+        format=format_name,
+        condition=condition,
         raw=raw,
-        corrected=corrected,
+        corrected=_corrected(scored, label, setting),
         n_responses=int((~missing).sum()),
         n_failures=int(missing.sum()),
         worst_low=tuple(e.low for e in worst),
         worst_high=tuple(e.high for e in worst),
     )
     return CurveWithRows(curve, per_prompt)
+
+
+def _corrected(scored: ScoredArrays, label: str, setting: Setting) -> Band | None:
+    """None where the scorer's errors are unknown, or too large to be corrected."""
+    if setting.confusion is None:
+        return None
+    try:
+        return corrected_band(
+            scored.predicted, setting.confusion, scored.lengths, level=setting.level,
+            rng=setting.rng(f"corrected {label}"), unit=BEHAVIOR_UNIT, name=label,
+        )  # fmt: skip
+    except EstimateError:
+        return None

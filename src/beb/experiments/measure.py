@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from beb.errors import ContextTooShort, GateFailed
 from beb.experiments.analyse import GATE_THRESHOLD, analyse, gate
@@ -19,13 +16,9 @@ from beb.experiments.spec import Format, MeasureSpec, make_spec
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, load_subjects, versions
 from beb.experiments.work import Worker
+from beb.models.cachedir import cache_folder
 
 CHAT_EXTRA_TOKENS = 128  # template, system prompt and question
-
-
-def cache_folder() -> Path:
-    """Where converted models and fitted adapters are kept: BEB_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("BEB_CACHE") or platformdirs.user_cache_dir("beb", appauthor=False))
 
 
 def run_measurement(
@@ -37,7 +30,7 @@ def run_measurement(
     Returns: the Measurement, computed from the stored rows alone.
     Raises: any `beb.errors` kind; finished items stay in the store.
     """
-    notify = progress or (lambda what, done, total: None)
+    notify = progress or _silent
     finished = _finished(spec, folder)
     if finished is not None:
         return finished
@@ -56,6 +49,10 @@ def measure_subjects(
         if progress is not None:
             progress("computing intervals", 0, 1)
         return analyse(store)
+
+
+def _silent(_what: str, _done: float, _total: float) -> None:
+    """Progress that nobody watches."""
 
 
 def _finished(spec: MeasureSpec, folder: Path) -> Measurement | None:
@@ -99,7 +96,8 @@ def _gatekeeper(store: Store) -> Callable[[Item], None]:
 
 
 def _formats(spec: MeasureSpec, subjects: Subjects) -> tuple[Format, ...]:
-    return tuple(name for name in spec.formats if name == "plain" or subjects.target.info.has_chat_template) or ("plain",)
+    can_chat = subjects.target.info.has_chat_template
+    return tuple(name for name in spec.formats if name == "plain" or can_chat) or ("plain",)
 
 
 def _refuse_short_context(spec: MeasureSpec, subjects: Subjects) -> None:

@@ -7,7 +7,7 @@ interrupted and whoever executes the items.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from beb.experiments.spec import Format, MeasureSpec
@@ -52,30 +52,26 @@ def plan(spec: MeasureSpec, formats: Sequence[Format]) -> list[Item]:
     gate = [Item("gate", 80 * TOKENS_PER_SENTENCE)]
     is_residual = spec.positive == "residual"
     items = [] if is_residual else gate
+    n, length = spec.prompts, spec.sentences * TOKENS_PER_SENTENCE
     # A residual P₊ takes its α from the evidence of the P₋ prompts, which must therefore be scored first.
     for source in SOURCES:
-        items += _chunks("sample", spec.prompts, PROMPTS_PER_SAMPLE, _prompt_tokens(spec), source)
+        items += _chunks(Item("sample", length, source, stop=n), PROMPTS_PER_SAMPLE)
         if is_residual and source == "negative":
-            items += _chunks("evidence", spec.prompts, PROMPTS_PER_SCORE, 2 * _prompt_tokens(spec), source)
+            items += _chunks(Item("evidence", 2 * length, source, stop=n), PROMPTS_PER_SCORE)
     items += gate if is_residual else []
     for source in SOURCES:
-        items += _chunks("score", spec.prompts, PROMPTS_PER_SCORE, 3 * _prompt_tokens(spec), source)
-        items += _chunks("judge-prompts", spec.prompts, PROMPTS_PER_SCORE, 0.5 * _prompt_tokens(spec), source)
+        items += _chunks(Item("score", 3 * length, source, stop=n), PROMPTS_PER_SCORE)
+        items += _chunks(Item("judge-prompts", 0.4 * length, source, stop=n), PROMPTS_PER_SCORE)
     for name in formats:
         for condition in CONDITIONS:
-            tokens = (spec.sentences * spec.responses * TOKENS_PER_SENTENCE) * 1.3 + _prompt_tokens(spec)
-            items += _chunks("respond", spec.prompts, PROMPTS_PER_RESPONSE, tokens, condition, name)
-            items += _chunks("judge-responses", spec.prompts, PROMPTS_PER_RESPONSE, 0.4 * tokens, condition, name)
+            tokens = 1.3 * spec.responses * length + length
+            items += _chunks(Item("respond", tokens, condition, name, stop=n), PROMPTS_PER_RESPONSE)
+            items += _chunks(Item("judge-responses", 0.4 * tokens, condition, name, stop=n), PROMPTS_PER_RESPONSE)
     return items
 
 
-def _prompt_tokens(spec: MeasureSpec) -> float:
-    return spec.sentences * TOKENS_PER_SENTENCE
-
-
-def _chunks(
-    kind: str, n_prompts: int, size: int, weight: float, source: str, format_name: Format = "plain"
-) -> Iterator[Item]:
-    for first in range(0, n_prompts, size):
-        stop = min(first + size, n_prompts)
-        yield Item(kind, weight * (stop - first), source, format_name, first, stop)
+def _chunks(whole: Item, size: int) -> Iterator[Item]:
+    """`whole` (its weight that of one prompt, its stop the number of prompts) in parts of at most `size` prompts."""
+    for first in range(0, whole.stop, size):
+        stop = min(first + size, whole.stop)
+        yield replace(whole, weight=whole.weight * (stop - first), first=first, stop=stop)

@@ -6,8 +6,10 @@ same specification.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x42454231  # "BEB1": marks the file as a beb run
@@ -62,7 +64,7 @@ ROW_TABLES = (
 )  # fmt: skip
 VOLATILE_TABLES = ("timings",)
 
-BLOB_TYPES = {
+BLOB_TYPES: dict[str, np.dtype[Any]] = {
     "token_ids": np.dtype("<i4"),
     "sentence_ends": np.dtype("<i4"),
     "log_probs": np.dtype("<f8"),
@@ -71,11 +73,11 @@ BLOB_TYPES = {
 }
 
 
-def pack(column: str, values: object) -> bytes:
+def pack(column: str, values: ArrayLike) -> bytes:
     """Bytes of a sequence as stored in the blob column of that name."""
-    return np.asarray(values, dtype=BLOB_TYPES[column]).tobytes()
+    return np.asarray(values).astype(BLOB_TYPES[column]).tobytes()
 
 
-def unpack(column: str, blob: bytes) -> NDArray[np.int32] | NDArray[np.float64]:
+def unpack(column: str, blob: bytes) -> NDArray[Any]:
     """The array stored in the blob column of that name."""
     return np.frombuffer(blob, dtype=BLOB_TYPES[column])

@@ -87,7 +87,9 @@ class Store:
         """Open an existing run to look at it. Raises: BadSpec if there is none, StoreDamaged."""
         path = folder / RUN_FILE
         if not path.is_file():
-            raise BadSpec(f"no run in {folder}: expected the file {RUN_FILE}; give the folder that `beb measure --out` wrote")
+            raise BadSpec(
+                f"no run in {folder}: expected the file {RUN_FILE}; give the folder that `beb measure --out` wrote"
+            )
         with mapped_errors(path):
             connection = _connect(path, read_only=True)
             try:
@@ -128,7 +130,7 @@ class Store:
                 for row in table_rows:
                     columns = ("item", *row)
                     marks = ", ".join("?" * len(columns))
-                    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names are ours
+                    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
                     self._connection.execute(statement, (item, *row.values()))
             self._connection.execute("INSERT INTO items (item, kind) VALUES (?, ?)", (item, kind))
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -140,12 +142,17 @@ class Store:
             raise BadSpec(f"no table {table!r} in a run; there are {', '.join(schema.ROW_TABLES)}")
         where = " AND ".join(f"{column} = ?" for column in equal)
         order = ", ".join(self._key(table))
-        query = f"SELECT * FROM {table}" + (f" WHERE {where}" if where else "") + (f" ORDER BY {order}" if order else "")  # noqa: S608
+        query = (
+            f"SELECT * FROM {table}" + (f" WHERE {where}" if where else "") + (f" ORDER BY {order}" if order else "")
+        )
         with mapped_errors(self.path):
             cursor = self._connection.execute(query, tuple(equal.values()))
             names = [column[0] for column in cursor.description]
             return [
-                {name: schema.unpack(name, v) if isinstance(v, bytes) else v for name, v in zip(names, row, strict=True)}
+                {
+                    name: schema.unpack(name, v) if isinstance(v, bytes) else v
+                    for name, v in zip(names, row, strict=True)
+                }
                 for row in cursor
             ]
 
@@ -154,11 +161,13 @@ class Store:
         return [row[1] for row in sorted((r for r in info if r[5]), key=lambda r: r[5])]
 
     def refuse_changes(self, meta: Mapping[str, Any]) -> None:
-        """Raise SpecChanged with the differences unless `meta` is what the run was made with; absent keys are not compared."""
+        """Raise SpecChanged with the differences if a key of `meta` is not what the run was made with."""
         old = self.meta()
         changes = [
             f"{name}: {_short(before)} -> {_short(after)}"
-            for name, before, after in _differences("", {key: old.get(key) for key in meta}, json.loads(json.dumps(dict(meta))))
+            for name, before, after in _differences(
+                "", {key: old.get(key) for key in meta}, json.loads(json.dumps(dict(meta)))
+            )
         ]
         if changes:
             raise SpecChanged(
@@ -218,7 +227,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreDamaged(f"{path} is not a run of beb; it was left as it is: choose another --out")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != schema.SCHEMA_VERSION:
-        raise StoreDamaged(f"{path} has schema version {version}, this program reads {schema.SCHEMA_VERSION}; use the version that wrote it")
+        raise StoreDamaged(
+            f"{path} has schema version {version} and this program reads {schema.SCHEMA_VERSION}; "
+            "use the version of beb that wrote it"
+        )
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise StoreDamaged(_damaged(path, verdict))

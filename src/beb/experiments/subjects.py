@@ -34,6 +34,7 @@ LIBRARIES = ("behavior-expectation-bounds", "torch", "transformers", "peft", "nu
 
 Notify = Callable[[str, float, float], None]
 Poles = Mapping[str, tuple[str, ...]]
+MakePositive = Callable[[float | None], LanguageModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Subjects:
 
     target: LanguageModel
     negative: LanguageModel
-    make_positive: Callable[[float | None], LanguageModel]
+    make_positive: MakePositive
     scorer: Scorer
     statements: Mapping[str, Poles]
     question: str
@@ -63,7 +64,7 @@ class ComponentLogRatio:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """(n,) nats."""
         logs = [[each.log_prob for each in text_log_probs(texts, model)] for model in self._models]
-        return np.array(logs[0]) - np.array(logs[1])
+        return np.array(logs[0], dtype=np.float64) - np.array(logs[1], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +85,9 @@ def load_subjects(spec: MeasureSpec, places: Places, notify: Notify) -> Subjects
     from beb.models.catalog import load_model
 
     notify("loading the model", 0, 1)
-    target = load_model(spec.model, dtype=spec.dtype, offline=places.offline)
     behavior = load_behavior(spec.behavior, undesired=spec.undesired)
-    split = behavior.split()
-    negative = _component(spec, spec.negative, split.train.negative, target, places, notify, "negative")
-    if spec.positive == "residual":
-        make_positive = _residual_maker(target, negative)
-    else:
-        positive = _component(spec, spec.positive, split.train.positive, target, places, notify, "positive")
-        make_positive = _constant(positive)
-    notify("preparing the scorer", 0, 1)
-    scorer = _scorer(spec, behavior, target, negative, make_positive, places)
-    statements: dict[str, Poles] = {
-        "held-out": {"negative": split.held_out.negative, "positive": split.held_out.positive}
-    }
-    if not (spec.negative == spec.positive == "lora"):
-        k = TRAIN_STATEMENTS_FOR_THRESHOLD
-        statements["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
-    fingerprints = {
-        "target": _identity(target),
-        "negative": _identity(negative),
-        "positive": {"name": "residual"} if spec.positive == "residual" else _identity(make_positive(None)),
-        "scorer": _scorer_identity(scorer),
-        "behavior": {"name": behavior.name, "fingerprint": behavior.fingerprint, "source": behavior.source},
-    }
-    return Subjects(target, negative, make_positive, scorer, statements, behavior.question, fingerprints)
+    target = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    return _Loading(spec, places, notify, target, behavior).subjects()
 
 
 def versions() -> dict[str, str]:
@@ -141,84 +120,105 @@ def world_subjects(spec: MeasureSpec, world: World) -> Subjects:
     fingerprints = {name: _identity(model) for name, model in models.items()}
     fingerprints["scorer"] = _scorer_identity(scorer)
     fingerprints["behavior"] = {"name": world.name, "fingerprint": "", "source": "exact world"}
-    return Subjects(
-        models["target"], models["negative"], make_positive, scorer, {"held-out": poles}, "", fingerprints
-    )
+    return Subjects(models["target"], models["negative"], make_positive, scorer, {"held-out": poles}, "", fingerprints)
 
 
-def _component(
-    spec: MeasureSpec,
-    description: str,
-    statements: tuple[str, ...],
-    target: LanguageModel,
-    places: Places,
-    notify: Notify,
-    pole: str,
-) -> LanguageModel:
-    if description != "lora":
-        from beb.models.components import load_component
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """A target and a behavior, on the way to all subjects."""
 
-        return load_component(target, description, dtype=spec.dtype, offline=places.offline)
-    from beb.models.adapters import LoraComponent
-    from beb.models.huggingface import HuggingFaceModel
-    from beb.models.training import AdapterSpec, fit_adapter
+    spec: MeasureSpec
+    places: Places
+    notify: Notify
+    target: LanguageModel
+    behavior: Behavior
 
-    if not isinstance(target, HuggingFaceModel):
-        raise BadSpec(
-            f"--{pole} lora fits an adapter, which needs local weights; {target.info.name} is a {target.info.kind}: "
-            f"give --{pole} lora:PATH, model:PATH or persona:TEXT"
+    def subjects(self) -> Subjects:
+        spec, split = self.spec, self.behavior.split()
+        negative = self._component(spec.negative, split.train.negative, "negative")
+        if spec.positive == "residual":
+            make_positive = _residual_maker(self.target, negative)
+        else:
+            make_positive = _constant(self._component(spec.positive, split.train.positive, "positive"))
+        self.notify("preparing the scorer", 0, 1)
+        scorer = self._scorer(negative, make_positive)
+        statements: dict[str, Poles] = {
+            "held-out": {"negative": split.held_out.negative, "positive": split.held_out.positive}
+        }
+        if not (spec.negative == spec.positive == "lora"):
+            k = TRAIN_STATEMENTS_FOR_THRESHOLD
+            statements["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
+        behavior = self.behavior
+        fingerprints = {
+            "target": _identity(self.target),
+            "negative": _identity(negative),
+            "positive": {"name": "residual"} if spec.positive == "residual" else _identity(make_positive(None)),
+            "scorer": _scorer_identity(scorer),
+            "behavior": {"name": behavior.name, "fingerprint": behavior.fingerprint, "source": behavior.source},
+        }
+        return Subjects(self.target, negative, make_positive, scorer, statements, behavior.question, fingerprints)
+
+    def _component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
+        spec, target = self.spec, self.target
+        if description != "lora":
+            from beb.models.components import load_component
+
+            return load_component(target, description, dtype=spec.dtype, offline=self.places.offline)
+        from beb.models.adapters import lora_component
+        from beb.models.huggingface import HuggingFaceModel
+        from beb.models.training import AdapterSpec, fit_adapter
+
+        if not isinstance(target, HuggingFaceModel):
+            raise BadSpec(
+                f"--{pole} lora fits an adapter, which needs local weights; {target.info.name} is a "
+                f"{target.info.kind}: give --{pole} lora:PATH, model:PATH or persona:TEXT"
+            )
+        adapter = AdapterSpec(
+            rank=spec.adapter_rank,
+            steps=spec.adapter_steps,
+            learning_rate=spec.adapter_learning_rate,
+            seed=derive_seed(spec.seed, "adapter", pole),
         )
-    adapter = AdapterSpec(
-        rank=spec.adapter_rank,
-        steps=spec.adapter_steps,
-        learning_rate=spec.adapter_learning_rate,
-        seed=derive_seed(spec.seed, "adapter", pole),
-    )
-    path = fit_adapter(
-        target,
-        statements,
-        spec=adapter,
-        cache_dir=places.cache / "adapters",
-        progress=lambda done, total: notify(f"fitting the {pole} component", done, total),
-    )
-    return LoraComponent(target, path)
+        path = fit_adapter(
+            target,
+            statements,
+            spec=adapter,
+            cache_dir=self.places.cache / "adapters",
+            progress=lambda done, total: self.notify(f"fitting the {pole} component", done, total),
+        )
+        return lora_component(target, path, name=f"LoRA adapter fitted on {len(statements)} {pole} statements")
+
+    def _scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
+        spec = self.spec
+        seed = derive_seed(spec.seed, "scorer") % 2**32
+        if spec.scorer == "probe":
+            from beb.models.embedder import load_embedder
+
+            return fit_probe(self.behavior, load_embedder(self.target, offline=self.places.offline), seed=seed)
+        if spec.scorer == "likelihood":
+            if spec.positive == "residual":
+                raise BadSpec(
+                    "--scorer likelihood needs a positive component from the start; residual has none: use probe"
+                )
+            return fit_likelihood_ratio(self.behavior, ComponentLogRatio(negative, make_positive(None)), seed=seed)
+        if spec.scorer.startswith("labels:"):
+            return load_labels(spec.scorer.removeprefix("labels:"))
+        raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
 
 
-def _constant(model: LanguageModel) -> Callable[[float | None], LanguageModel]:
+def _constant(model: LanguageModel) -> MakePositive:
     return lambda _: model
 
 
-def _residual_maker(target: LanguageModel, negative: LanguageModel) -> Callable[[float | None], LanguageModel]:
+def _residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositive:
     def make(log_inverse_alpha: float | None) -> LanguageModel:
         if log_inverse_alpha is None:
             raise BadSpec("a residual component needs the evidence of the P₋ prompts first")
-        from beb.models.components import ResidualComponent
+        from beb.models.residual import ResidualComponent
 
         return ResidualComponent(target, negative, -log_inverse_alpha)
 
     return make
-
-
-def _scorer(
-    spec: MeasureSpec,
-    behavior: Behavior,
-    target: LanguageModel,
-    negative: LanguageModel,
-    make_positive: Callable[[float | None], LanguageModel],
-    places: Places,
-) -> Scorer:
-    seed = derive_seed(spec.seed, "scorer") % 2**32
-    if spec.scorer == "probe":
-        from beb.models.embedder import load_embedder
-
-        return fit_probe(behavior, load_embedder(target, offline=places.offline), seed=seed)
-    if spec.scorer == "likelihood":
-        if spec.positive == "residual":
-            raise BadSpec("--scorer likelihood needs a positive component from the start; residual has none: use probe")
-        return fit_likelihood_ratio(behavior, ComponentLogRatio(negative, make_positive(None)), seed=seed)
-    if spec.scorer.startswith("labels:"):
-        return load_labels(spec.scorer.removeprefix("labels:"))
-    raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
 
 
 def _identity(model: LanguageModel) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from beb.models.scoring import score_sequences, text_log_probs
 
 Rows = dict[str, list[dict[str, Any]]]
 RESIDUAL_MARGIN_NATS = 10.0
+RESPONSE_KEY = ("format", "condition", "prompt", "sentences", "response")
+PROBABILITIES = ("p_negative", "p_neutral", "p_positive")
 
 
 class Worker:
@@ -62,9 +64,9 @@ class Worker:
         return float(max(np.max(p["negative"] - p["target"]) for p in by_prompt.values()))
 
     def _model(self, name: str) -> LanguageModel:
-        return self.positive if name == "positive" else getattr(self._subjects, name)  # type: ignore[no-any-return]
+        return {"target": self._subjects.target, "negative": self._subjects.negative}.get(name) or self.positive
 
-    def _gate(self, item: Item) -> Rows:
+    def _gate(self, _: Item) -> Rows:
         rows = []
         for split, poles in self._subjects.statements.items():
             for pole, texts in poles.items():
@@ -84,13 +86,9 @@ class Worker:
         ]
         rows: list[dict[str, Any]] = []
         failures: list[Failure] = []
-        for index, request, answer in zip(
-            range(item.first, item.stop), requests, model.sample(requests), strict=True
-        ):
-            if isinstance(answer, Completion) and len(answer.sentence_ends) < self._spec.sentences:
-                answer = Failure(  # noqa: PLW2901
-                    "ended-early", f"the text ended after {len(answer.sentence_ends)} of {self._spec.sentences} sentences"
-                )
+        answers = model.sample(requests)
+        for index, request, sampled in zip(range(item.first, item.stop), requests, answers, strict=True):
+            answer = self._complete(sampled)
             if isinstance(answer, Failure):
                 failures.append(Failure(answer.kind, f"prompt {item.source}/{index}: {answer.detail}"))
                 continue
@@ -99,6 +97,13 @@ class Worker:
                  "sentence_ends": schema.pack("sentence_ends", answer.sentence_ends)}
             )  # fmt: skip
         return {"prompts": rows, "failures": _failure_rows("prompt", failures)}
+
+    def _complete(self, answer: Completion | Failure) -> Completion | Failure:
+        """A prompt that has all its sentences, or a failure that says how many it has."""
+        wanted = self._spec.sentences
+        if isinstance(answer, Completion) and len(answer.sentence_ends) < wanted:
+            return Failure("ended-early", f"the text ended after {len(answer.sentence_ends)} of {wanted} sentences")
+        return answer
 
     def _evidence(self, item: Item) -> Rows:
         return self._scores(item, {"negative": self._model("negative"), "target": self._model("target")})
@@ -185,7 +190,7 @@ class Worker:
                 for response in range(self._spec.responses):
                     name = (item.format, item.source, prompt, length, response)
                     seed = derive_seed(self._spec.seed, "response", *name)
-                    keys.append(dict(zip(("format", "condition", "prompt", "sentences", "response"), name, strict=True)))
+                    keys.append(dict(zip(RESPONSE_KEY, name, strict=True)))
                     requests.append(SampleRequest(prefix, 1, self._spec.max_sentence_tokens, seed))
         rows: list[dict[str, Any]] = []
         failures: list[Failure] = []
@@ -237,16 +242,15 @@ class Worker:
     def _judge_responses(self, item: Item) -> Rows:
         rows = self._store.rows("responses", format=item.format, condition=item.source)
         rows = [row for row in rows if item.first <= row["prompt"] < item.stop]
-        names = ("format", "condition", "prompt", "sentences", "response")
-        return self._judge("response_scores", [{name: row[name] for name in names} for row in rows], [r["text"] for r in rows])
+        keys = [{name: row[name] for name in RESPONSE_KEY} for row in rows]
+        return self._judge("response_scores", keys, [row["text"] for row in rows])
 
     def _judge(self, table: str, keys: list[dict[str, Any]], texts: list[str]) -> Rows:
         rows: list[dict[str, Any]] = []
         failures: list[Failure] = []
         for key, answer in zip(keys, self._subjects.scorer.score(texts) if texts else [], strict=True):
             if isinstance(answer, Score):
-                values = {"p_negative": answer.p_negative, "p_neutral": answer.p_neutral, "p_positive": answer.p_positive}
-                rows.append({**key, **{name: float(value) for name, value in values.items()}})
+                rows.append({**key, **{name: float(getattr(answer, name)) for name in PROBABILITIES}})
             else:
                 subject = "/".join(str(part) for part in key.values())
                 failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))

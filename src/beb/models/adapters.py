@@ -19,7 +19,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
-_UNSUPPORTED = {
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "use_dora": (False, None),
     "modules_to_save": (None, [], ()),
     "bias": ("none", None),
@@ -55,7 +55,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         pickled = " (pickled adapter_model.bin is never loaded)" if (folder / "adapter_model.bin").exists() else ""
-        raise NotAModel(f"{folder} is no LoRA adapter{pickled}; an adapter folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+        raise NotAModel(
+            f"{folder} is no LoRA adapter{pickled}; an adapter folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+        )
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -65,7 +67,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise NotAModel(f"{folder} holds a {kind} adapter; only LORA adapters can be merged")
     for key, accepted in _UNSUPPORTED.items():
         if config.get(key, accepted[0]) not in accepted:
-            raise NotAModel(f"{folder}: adapters with {key}={config[key]!r} are not supported; merge it into a checkpoint first")
+            raise NotAModel(
+                f"{folder}: adapters with {key}={config[key]!r} are not supported; merge it into a checkpoint first"
+            )
     return config
 
 
@@ -90,9 +94,11 @@ def _merged(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> dic
         delta = (up.float() @ down.float()) * _scaling(config, path)
         delta = delta.T if config.get("fan_in_fan_out") else delta
         if delta.shape != parameter.shape:
-            raise _mismatch(base, folder, config, f"{path} is {tuple(parameter.shape)} there and {tuple(delta.shape)} here")
+            raise _mismatch(
+                base, folder, config, f"{path} is {tuple(parameter.shape)} there and {tuple(delta.shape)} here"
+            )
         with base.weights.activated(None):
-            source = (base.swap.tensors.get(f"{path}.weight") if base.swap else None)
+            source = base.swap.tensors.get(f"{path}.weight") if base.swap else None
             pristine = parameter.data if source is None else source
         merged[f"{path}.weight"] = (pristine.float() + delta.to(pristine.device)).to(pristine.dtype)
     if not merged:

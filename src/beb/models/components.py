@@ -37,13 +37,15 @@ def load_component(
         return load_model(rest, dtype=dtype or target.info.dtype, offline=offline)
     if kind in ("lora", "persona") and rest:
         if not isinstance(target, HuggingFaceModel):
-            raise BadSpec(f"component {description!r} needs a checkpoint as target, not {target.info.name} ({target.info.kind})")
+            raise BadSpec(
+                f"component {description!r} needs a checkpoint as target, not {target.info.name} ({target.info.kind})"
+            )
         return persona_component(target, rest) if kind == "persona" else _lora(target, rest)
     raise BadSpec(f"component {description!r} is none of: {FORMS}")
 
 
 def persona_component(target: HuggingFaceModel, persona: str) -> HuggingFaceModel:
-    """The same weights under a description: as the system text of a chat, or as opening text without a chat template."""
+    """The same weights under a description: as system text of a chat, or, without a chat template, as opening text."""
     if target.info.has_chat_template:
         before, after = target.chat_frame(persona)
         start_ids = before + target.encode(NEUTRAL_TURN) + after

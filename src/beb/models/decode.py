@@ -151,7 +151,7 @@ def _admit(weights: Weights, stepper: Stepper, growing: list[_Growing], slots: l
             slots = []
         holes = [k for k, text in enumerate(slots) if text.finished]
         free = holes + list(range(len(slots), stepper.max_rows))
-        admission = stepper.admit(free, len(slots) - len(holes))
+        admission = stepper.admit(free)
         if admission is None:
             return slots
         texts = [growing[i] for i in admission.requests]

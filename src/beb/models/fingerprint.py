@@ -6,7 +6,15 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-_DEFINING = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "chat_template*")
+_DEFINING = (
+    "*.safetensors",
+    "config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "chat_template*",
+)
 
 
 def file_sha256(path: Path) -> str:

@@ -132,9 +132,7 @@ class HuggingFaceModel(LanguageModel):
         return plain_ids(self.tokenizer, text)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        return str(
-            self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def ends_sentence(self, token_id: int) -> bool:
         return bool(self.rule.terminators[token_id])
@@ -200,8 +198,8 @@ class HuggingFaceModel(LanguageModel):
     def _require_room(self, n_tokens: int) -> None:
         if n_tokens > self.info.context_length:
             raise ContextTooShort(
-                f"{self.info.name} has a context of {self.info.context_length} tokens and the text with its start context "
-                f"has {n_tokens}; use fewer or shorter sentences"
+                f"{self.info.name} has a context of {self.info.context_length} tokens and the text with its start "
+                f"context has {n_tokens}; use fewer or shorter sentences"
             )
 
 
@@ -250,7 +248,9 @@ def wrap(module: Any, tokenizer: Any, *, name: str, fingerprint: str) -> Hugging
         context=context,
         has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
     )
-    return HuggingFaceModel(weights, tokenizer, sentence_rule(tokenizer, weights.vocabulary_size, stops), info, start_ids)
+    return HuggingFaceModel(
+        weights, tokenizer, sentence_rule(tokenizer, weights.vocabulary_size, stops), info, start_ids
+    )
 
 
 def derived_info(base: ModelInfo, *, name: str, kind: str, fingerprint: str, context: str | None = None) -> ModelInfo:
@@ -277,7 +277,9 @@ def require_safetensors(folder: Path) -> None:
             f"{folder} holds only pickled weights ({pickles[0]}), which can run code and are never loaded; "
             "convert them to safetensors"
         )
-    raise NotAModel(f"{folder} holds no *.safetensors; a model folder holds config.json, *.safetensors and the tokenizer's files")
+    raise NotAModel(
+        f"{folder} holds no *.safetensors; a model folder holds config.json, *.safetensors and the tokenizer's files"
+    )
 
 
 def _from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -291,10 +293,14 @@ def _from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, 
         )
     except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError, SafetensorError, ...
         reason = " ".join(str(error).split())[:200]
-        raise NotAModel(f"{name}: {folder} does not load as a causal language model ({type(error).__name__}: {reason})") from error
+        raise NotAModel(
+            f"{name}: {folder} does not load as a causal language model ({type(error).__name__}: {reason})"
+        ) from error
     missing = sorted(report["missing_keys"])
     if missing:
-        raise NotAModel(f"{name}: {folder} lacks {len(missing)} weights, the first {missing[0]}; the checkpoint is incomplete")
+        raise NotAModel(
+            f"{name}: {folder} lacks {len(missing)} weights, the first {missing[0]}; the checkpoint is incomplete"
+        )
     return module, tokenizer
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silence transformers, huggingface_hub and warnings inside the block; restore every setting after it."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()

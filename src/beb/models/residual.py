@@ -70,7 +70,9 @@ class ResidualComponent(LanguageModel):
         Raises: BadSpec, TokenizerMismatch.
         """
         if not -math.inf < log_alpha < 0:
-            raise BadSpec(f"log_alpha {log_alpha} is not a finite number below 0; the weight lies strictly between 0 and 1")
+            raise BadSpec(
+                f"log_alpha {log_alpha} is not a finite number below 0; the weight lies strictly between 0 and 1"
+            )
         if target.info.tokenizer != negative.info.tokenizer:
             raise TokenizerMismatch(
                 f"the residual of {target.info.name} and {negative.info.name} needs one shared tokenizer; "
@@ -81,7 +83,9 @@ class ResidualComponent(LanguageModel):
             target.info,
             name=f"residual of {target.info.name} without {negative.info.name}",
             kind="residual",
-            fingerprint=combined(("residual", target.info.fingerprint, negative.info.fingerprint, repr(self.log_alpha))),
+            fingerprint=combined(
+                ("residual", target.info.fingerprint, negative.info.fingerprint, repr(self.log_alpha))
+            ),
         )
 
     @property
@@ -112,8 +116,8 @@ class ResidualComponent(LanguageModel):
     def sample(self, requests: Sequence[SampleRequest]) -> list[Completion | Failure]:
         """Exact samples by rejection: x from P(·|s) is kept with probability 1 − w(s x).
 
-        The tries of a request are seeded from the request. Returns Failure("residual-rejected") after `MAX_TRIES`, which
-        happens where the negative component already carries nearly all the weight.
+        The tries of a request are seeded from the request. Returns Failure("residual-rejected") after `MAX_TRIES`,
+        which happens where the negative component already carries nearly all the weight.
         Raises: BadSpec for prefixes that do not begin with `start_ids`; NumericalFailure.
         """
         n_start = len(self.start_ids)
@@ -139,7 +143,9 @@ class ResidualComponent(LanguageModel):
                 if math.log1p(-uniform) < _log_one_minus(log_w[-1]):
                     results[i] = _reweighted(text, log_w[len(prefix) :])
             waiting = [i for i in waiting if i not in results]
-        failure = Failure(REJECTED, f"no draw accepted in {MAX_TRIES} tries; the negative component has nearly all the weight")
+        failure = Failure(
+            REJECTED, f"no draw accepted in {MAX_TRIES} tries; the negative component has nearly all the weight"
+        )
         return [results.get(i, failure) for i in range(len(requests))]
 
     def _log_weights(self, sequences: Sequence[TokenIds]) -> list[npt.NDArray[np.float64]]:
@@ -150,7 +156,9 @@ class ResidualComponent(LanguageModel):
             evidence = np.cumsum(score.log_probs["negative"] - score.log_probs["target"])
             log_w = self.log_alpha + np.concatenate([[0.0], evidence])
             if log_w.max() >= 0:
-                raise _above_infimum(self.info.name, f"w = α P₋/P reaches {math.exp(min(log_w.max(), 700)):.3g} on a text")
+                raise _above_infimum(
+                    self.info.name, f"w = α P₋/P reaches {math.exp(min(log_w.max(), 700)):.3g} on a text"
+                )
             weights.append(log_w)
         return weights
 

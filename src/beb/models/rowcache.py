@@ -29,6 +29,8 @@ class _Frame:
 class _RowLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one block, (max_rows, heads, columns, width), written in place at each row's own column."""
 
+    is_initialized: bool
+
     def __init__(self, frame: _Frame) -> None:
         super().__init__()
         self.frame = frame
@@ -49,7 +51,7 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]
     def get_seq_length(self) -> int:
         return self.frame.width
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002  # the base's signature
         return self.frame.width, 0
 
 
@@ -92,7 +94,9 @@ class RowCache:
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
-    def copy_rows(self, source: RowCache, source_rows: Sequence[int], lengths: Sequence[int], rows: Sequence[int]) -> None:
+    def copy_rows(
+        self, source: RowCache, source_rows: Sequence[int], lengths: Sequence[int], rows: Sequence[int]
+    ) -> None:
         """Rows of this cache become the first `lengths` tokens of rows of another."""
         longest = max(lengths)
         self._reserve(longest)
@@ -135,7 +139,9 @@ class RowCache:
         if self.weights.module.config._attn_implementation == "sdpa":
             return visible
         lowest = torch.finfo(self.weights.dtype).min
-        return torch.zeros(visible.shape, dtype=self.weights.dtype, device=visible.device).masked_fill_(~visible, lowest)
+        return torch.zeros(visible.shape, dtype=self.weights.dtype, device=visible.device).masked_fill_(
+            ~visible, lowest
+        )
 
 
 def kv_bytes_per_token(weights: Weights) -> int:

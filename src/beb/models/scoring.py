@@ -102,8 +102,8 @@ def _require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: 
         first, second = models[p].info, models[q].info
         if first.tokenizer != second.tokenizer or first.vocabulary_size != second.vocabulary_size:
             raise TokenizerMismatch(
-                f"exact KL({p} ‖ {q}) needs one shared vocabulary, but {first.name} ({first.vocabulary_size} tokens) and "
-                f"{second.name} ({second.vocabulary_size} tokens) have different tokenizers; "
+                f"exact KL({p} ‖ {q}) needs one shared vocabulary, but {first.name} ({first.vocabulary_size} tokens) "
+                f"and {second.name} ({second.vocabulary_size} tokens) have different tokenizers; "
                 "use the text-level Monte Carlo estimate instead"
             )
 
@@ -132,7 +132,9 @@ def _kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
         terms = difference.mul_(log_p.exp()).masked_fill_(log_p == -math.inf, 0.0)
         values = terms.sum(1, dtype=torch.float64).cpu().numpy()
     if np.isnan(values).any() or (values < -_ROUNDING_NATS).any():
-        raise NumericalFailure(f"KL({p} ‖ {q}) came out as {np.nanmin(values):.3g} or NaN; load the models with dtype fp32")
+        raise NumericalFailure(
+            f"KL({p} ‖ {q}) came out as {np.nanmin(values):.3g} or NaN; load the models with dtype fp32"
+        )
     return np.maximum(values, 0.0)
 
 

@@ -16,7 +16,7 @@ _CLOSERS = "\"'`”’»)]}）】」』*_"
 
 
 def ends_like_a_sentence(token_text: str) -> bool:
-    """Whether a token's text closes a sentence: final punctuation (closing quotes and brackets aside) or a line break."""
+    """Whether a token's text closes a sentence: final punctuation (closing quotes aside) or a line break."""
     stripped = token_text.rstrip().rstrip(_CLOSERS).rstrip()
     return "\n" in token_text or stripped.endswith(tuple(TERMINATORS))
 

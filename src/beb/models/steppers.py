@@ -31,7 +31,7 @@ class Admission:
 class Stepper(Protocol):
     """Advances the texts in slots 0..n-1."""
 
-    def admit(self, free: Sequence[int], n_active: int) -> Admission | None:
+    def admit(self, free: Sequence[int]) -> Admission | None:
         """Begin waiting requests in free slots; None if none can begin now."""
 
     def step(self, token_ids: Sequence[int]) -> torch.Tensor:
@@ -71,7 +71,7 @@ class RowStepper:
     def max_rows(self) -> int:
         return self._max_rows
 
-    def admit(self, free: Sequence[int], n_active: int) -> Admission | None:
+    def admit(self, free: Sequence[int]) -> Admission | None:
         if not free:
             return None
         if not self._ready:
@@ -152,8 +152,8 @@ class OwnCacheStepper:
     def max_rows(self) -> int:
         return MAX_ROWS
 
-    def admit(self, free: Sequence[int], n_active: int) -> Admission | None:
-        if n_active or not self._waves:
+    def admit(self, free: Sequence[int]) -> Admission | None:
+        if len(free) < self.max_rows or not self._waves:
             return None
         wave = self._waves.popleft()
         self._texts = [list(self._prefixes[i]) for i in wave]
@@ -176,7 +176,10 @@ class OwnCacheStepper:
         """Logits after the last token of rows of equal length; without a usable cache the whole texts are run again."""
         with torch.inference_mode():
             ids = torch.tensor(rows, device=self._weights.device)
-            output = self._weights.module(input_ids=ids, past_key_values=self._cache, use_cache=True)
+            mask = torch.ones((len(rows), len(self._texts[0])), dtype=torch.long, device=ids.device)
+            output = self._weights.module(
+                input_ids=ids, attention_mask=mask, past_key_values=self._cache, use_cache=True
+            )
             cache = getattr(output, "past_key_values", None)
             self._cache = cache if hasattr(cache, "reorder_cache") else None
             logits: torch.Tensor = output.logits[:, -1].float()

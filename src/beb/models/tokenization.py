@@ -46,7 +46,7 @@ def start_context(tokenizer: Any, name: str) -> tuple[TokenIds, str]:
 
 
 def stop_ids(tokenizer: Any, configs: Iterable[Any]) -> frozenset[int]:
-    """Ids that end a text: EOS of the tokenizer and of the configurations, and end-of-text if it is in the vocabulary."""
+    """Ids that end a text: EOS of the tokenizer and the configurations, and end-of-text if it is in the vocabulary."""
     found: set[int] = set()
     for source in (tokenizer, *configs):
         value = getattr(source, "eos_token_id", None)
@@ -79,7 +79,9 @@ def render_chat(tokenizer: Any, name: str, content: str, system: str | None) -> 
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # jinja raises whatever the template's author chose
         reason = " ".join(str(error).split())[:160]
-        raise BadSpec(f"{name}: its chat template refuses this conversation ({reason}); leave out the system text") from error
+        raise BadSpec(
+            f"{name}: its chat template refuses this conversation ({reason}); leave out the system text"
+        ) from error
 
 
 def chat_parts(tokenizer: Any, name: str, system: str | None) -> tuple[TokenIds, TokenIds]:

@@ -73,7 +73,7 @@ class Weights:
         return self._batched(sequences, lambda output: output.last_hidden_state)
 
     def layer_rows(self, sequences: Sequence[Sequence[int]], layer: int) -> list[torch.Tensor]:
-        """Hidden states after `layer` blocks (0: embeddings; negative: from the end), (n_tokens, width) per sequence."""
+        """Hidden states after `layer` blocks (0: embeddings; negative: from the end), each (n_tokens, width)."""
         return self._batched(sequences, lambda output: output.hidden_states[layer], output_hidden_states=True)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -88,7 +88,9 @@ class Weights:
         """(n_tokens, vocabulary) fp32 logits by the model's own complete forward pass."""
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)], device=self.device)
-            logits: torch.Tensor = self.module(input_ids=ids, use_cache=False).logits[0]
+            logits: torch.Tensor = self.module(
+                input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
+            ).logits[0]
             return logits.float()
 
     def log_softmax(self, logits: torch.Tensor) -> torch.Tensor:
@@ -191,5 +193,7 @@ def foreign_errors(name: str) -> Iterator[None]:
     except (RuntimeError, IndexError) as error:
         text = " ".join(str(error).split())
         if "memory" in text.lower():
-            raise ModelError(f"{name}: out of memory; use dtype bf16, or fewer or shorter prompts ({text[:120]})") from error
+            raise ModelError(
+                f"{name}: out of memory; use dtype bf16, or fewer or shorter prompts ({text[:120]})"
+            ) from error
         raise ModelError(f"{name}: the forward pass failed: {text[:200]}") from error

@@ -8,23 +8,31 @@ MAX_CHARACTERS = 2000
 MAX_COMBINING = 3
 _KEPT = frozenset("\n\t")
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_END = " "  # closes the last stack of marks
 _MARKS = frozenset(("Mn", "Me"))
 
 
 def visible(text: str) -> str:
     """The text with every invisible character spelled out.
 
-    Control, format (bidirectional, zero-width, tag), surrogate, private and unassigned characters become a
-    control picture (␛) or ⟨U+202E⟩; marks stacked on one letter are kept up to MAX_COMBINING, then spelled out.
+    Control, format (bidirectional, zero-width, tag), surrogate, private and unassigned characters become ⟨U+202E⟩ and
+    the like; of the marks stacked on one letter MAX_COMBINING are kept and the others counted.
     """
     shown: list[str] = []
     stacked = 0
-    for character in text.replace("\r\n", "\n"):
+    for character in text.replace("\r\n", "\n") + _END:
         category = unicodedata.category(character)
-        stacked = stacked + 1 if category in _MARKS else 0
+        if category in _MARKS:
+            stacked += 1
+            if stacked > MAX_COMBINING:
+                continue
+        elif stacked:
+            left_out = stacked - MAX_COMBINING
+            shown += [f"⟨{left_out} more marks⟩"] if left_out > 0 else []
+            stacked = 0
         hidden = category in _HIDDEN and character not in _KEPT
-        shown.append(_spelled(character) if hidden or stacked > MAX_COMBINING else character)
-    return "".join(shown)
+        shown.append(f"⟨U+{ord(character):04X}⟩" if hidden else character)
+    return "".join(shown)[: -len(_END)]
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -38,10 +46,3 @@ def excerpt(text: str, limit: int = MAX_CHARACTERS) -> str:
     if len(text) <= limit:
         return visible(text)
     return f"{visible(text[:limit])} … [{len(text) - limit:,} more characters not shown]"
-
-
-def _spelled(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"

@@ -3,39 +3,64 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from beb.core.estimate import Estimate
 
 NO_UPPER_LIMIT = "no upper limit"
 NO_LOWER_LIMIT = "no lower limit"
+NO_FINITE_VALUE = "no finite value"
 _SIGNIFICANT_EXACT = 4
+_SIGNIFICANT_ONE_SIDED = 3
+_LOPSIDED = 10.0
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def decimals(low: float, high: float, value: float) -> int:
-    """Decimal places at which half the interval's width shows two digits; negative means tens, hundreds, ...
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Decimal places of a value and of its two limits; negative means tens, hundreds, ..."""
 
-    low, high: limits, possibly infinite. value: the estimate; the finite side is used if one limit is infinite.
-    Returns: places for `round`, three significant digits of the value where no finite width exists.
+    value: int
+    low: int
+    high: int
+
+
+def places(value: float, low: float, high: float) -> Places:
+    """The places at which an interval's half-width shows two digits.
+
+    Sides that differ less than tenfold share their places; otherwise each limit has its own, and the value the finer.
+    A value that would vanish keeps one place more. Without a finite side: four significant digits if exact, else three.
     """
-    sides = [abs(limit - value) for limit in (low, high) if math.isfinite(limit) and math.isfinite(value)]
-    half = sum(sides) / len(sides) if sides else 0.0
-    if half > 0:
-        return 1 - math.floor(math.log10(half))
-    finite = [abs(x) for x in (value, low, high) if math.isfinite(x) and x != 0]
-    return _SIGNIFICANT_EXACT - 2 - math.floor(math.log10(finite[0])) if finite else 0
+    sides = [abs(limit - value) for limit in (low, high)]
+    finite = [side for side in sides if math.isfinite(side) and side > 0]
+    if not finite:
+        known = [abs(x) for x in (value, low, high) if math.isfinite(x) and x != 0]
+        digits = _SIGNIFICANT_EXACT if low == high else _SIGNIFICANT_ONE_SIDED
+        each = digits - 1 - math.floor(math.log10(known[0])) if known else 0
+        return Places(each, each, each)
+    own = [_two_digits(side) if side in finite else _two_digits(min(finite)) for side in sides]
+    if max(finite) < _LOPSIDED * min(finite):
+        own = [_two_digits(math.sqrt(min(finite) * max(finite)))] * 2
+    shown = max(own)
+    vanishes = math.isfinite(value) and value != 0 and round(value, shown) == 0
+    return Places(shown + vanishes, own[0], own[1])
 
 
-def fixed(value: float, places: int) -> str:
+def _two_digits(half_width: float) -> int:
+    return 1 - math.floor(math.log10(half_width))
+
+
+def fixed(value: float, decimals: int) -> str:
     """A number at the given decimal places, with a minus sign and thousands separators; infinite values as ∞."""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     magnitude = abs(value)
-    if magnitude >= 1e7 and places <= 0:
-        digits = min(max(math.floor(math.log10(magnitude)) + places, 1), 3)
+    if magnitude >= 1e7 and decimals <= 0:
+        digits = min(max(math.floor(math.log10(magnitude)) + decimals, 1), 3)
         return _scientific(value, digits)
-    if 0 < magnitude < 1e-4 and places > 4:
-        return _scientific(value, max(math.floor(math.log10(magnitude)) + places, 0))
-    text = f"{round(value, places):,.{min(max(places, 0), 12)}f}"
+    if 0 < magnitude < 1e-4 and decimals > 4:
+        return _scientific(value, max(math.floor(math.log10(magnitude)) + decimals, 0))
+    text = f"{round(value, decimals):,.{min(max(decimals, 0), 12)}f}"
     if not text.strip("-0.,"):
         text = text.lstrip("-")
     return text.replace("-", "−")
@@ -44,17 +69,17 @@ def fixed(value: float, places: int) -> str:
 def value_text(estimate: Estimate) -> str:
     """The value alone, rounded to what the interval carries."""
     if math.isinf(estimate.value):
-        return NO_UPPER_LIMIT if estimate.value > 0 else NO_LOWER_LIMIT
-    return fixed(estimate.value, decimals(estimate.low, estimate.high, estimate.value))
+        return NO_FINITE_VALUE
+    return fixed(estimate.value, places(estimate.value, estimate.low, estimate.high).value)
 
 
 def interval_text(estimate: Estimate) -> str:
     """The interval alone: "[low, high]", "exact", or words where a limit is infinite."""
     if estimate.exact and estimate.low == estimate.high:
         return "exact"
-    places = decimals(estimate.low, estimate.high, estimate.value)
-    low = fixed(estimate.low, places) if math.isfinite(estimate.low) else NO_LOWER_LIMIT
-    high = fixed(estimate.high, places) if math.isfinite(estimate.high) else NO_UPPER_LIMIT
+    shown = places(estimate.value, estimate.low, estimate.high)
+    low = fixed(estimate.low, shown.low) if math.isfinite(estimate.low) else NO_LOWER_LIMIT
+    high = fixed(estimate.high, shown.high) if math.isfinite(estimate.high) else NO_UPPER_LIMIT
     return f"[{low}, {high}]"
 
 
@@ -64,21 +89,25 @@ def with_interval(estimate: Estimate) -> str:
 
 
 def point_text(value: float, low: float, high: float) -> str:
-    """One value of a curve, rounded to what its limits carry."""
-    return fixed(value, decimals(low, high, value))
+    """One point of a curve with its limits, rounded to what they carry."""
+    shown = places(value, low, high)
+    return f"{fixed(value, shown.value)} [{fixed(low, shown.low)}, {fixed(high, shown.high)}]"
 
 
 def one_in(log_inverse: float) -> str:
-    """A weight e^{-log_inverse} in words: "1 in 3,300", "1 in 10^12", "0.62"; log_inverse in nats."""
+    """A weight e^{-log_inverse} in words, two digits: "1 in 3,300", "1 in 13 million", "1 in 10¹⁴", "0.62"."""
     if math.isinf(log_inverse):
-        return "zero" if log_inverse > 0 else "all of it"
+        return "none at all" if log_inverse > 0 else "all of it"
     if log_inverse <= math.log(2):
         return fixed(min(math.exp(-log_inverse), 1.0), 2)
     exponent = log_inverse / math.log(10)
-    if exponent > 9:
-        return f"1 in 10^{exponent:.0f}"
-    inverse = math.exp(log_inverse)
-    return f"1 in {fixed(inverse, 1 - math.floor(exponent) if inverse >= 10 else 1)}"
+    if exponent >= 12:
+        return "1 in 10" + f"{exponent:.0f}".translate(_SUPERSCRIPTS)
+    inverse = float(f"{math.exp(log_inverse):.1e}")
+    for size, name in ((1e9, " billion"), (1e6, " million")):
+        if inverse >= size:
+            return f"1 in {inverse / size:.3g}{name}"
+    return f"1 in {inverse:,.0f}" if inverse >= 10 else f"1 in {inverse:.1f}"
 
 
 def seconds_text(seconds: float) -> str:
@@ -101,4 +130,4 @@ def count_text(count: int, singular: str, plural: str = "") -> str:
 
 def _scientific(value: float, digits: int) -> str:
     mantissa, exponent = f"{value:.{digits}e}".split("e")
-    return f"{mantissa} × 10^{int(exponent)}".replace("-", "−")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace("-", "−")

@@ -1,0 +1,142 @@
+"""What `beb measure` prints at the end: the answer first, then the figures behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from beb.experiments.measurement import Measurement
+from beb.report.inert import one_line
+from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
+from beb.report.wording import findings, halving_text, notes, spec, warnings
+
+_STATUS_STYLES = {"held": "green", "contradicted": "bold red", "not measured": "yellow"}
+_SHORT_UNITS = {"behavior expectation": "B in [−1, 1]"}
+_MOST_COLUMNS = 120
+
+
+def print_summary(measurement: Measurement, console: Console) -> None:
+    """Print the answer in three sentences, the key figures, premises, bounds and the instruments' quality.
+
+    measurement: of `beb measure`. console: where to; fits 80 columns, uses at most 120.
+    """
+    m = measurement
+    parts: list[RenderableType] = [
+        _heading(f"{one_line(str(spec(m)['model']), 60)} · {_behavior_name(m)}"),
+        *_answer(m),
+        _heading("Key figures, from n prompts"),
+        _key_table(m),
+        _heading("Four readings of α"),
+        _alpha_table(m),
+        _heading("Premises of the theorems"),
+        _premise_table(m),
+        _heading("Sentences that suffice, and what was observed"),
+        _bound_table(m),
+        _heading("Instruments"),
+        _quality_table(m),
+        *_failures(m),
+        Text(halving_text(m)),
+    ]
+    console.print(Group(*parts), width=min(console.width, _MOST_COLUMNS), highlight=False)
+
+
+def _behavior_name(m: Measurement) -> str:
+    behavior = m.meta.get("fingerprints", {}).get("behavior", {})
+    return one_line(str(behavior.get("name") or spec(m)["behavior"]), 60)
+
+
+def _heading(text: str) -> RenderableType:
+    return Padding(Rule(Text(text, style="bold"), align="left", characters="─"), (1, 0, 0, 0))
+
+
+def _answer(m: Measurement) -> Iterable[RenderableType]:
+    for line in warnings(m):
+        yield Text.assemble(("! ", "bold red"), line)
+    for line in notes(m):
+        yield Text.assemble(("note: ", "bold"), line)
+    for finding in findings(m):
+        yield Padding(Text(finding.question, style="bold cyan"), (1, 0, 0, 0))
+        yield Text(finding.sentence)
+        if finding.detail:
+            yield Text(finding.detail, style="dim")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=False)
+    for name in columns:
+        table.add_column(Text(name))
+    return table
+
+
+def _key_table(m: Measurement) -> RenderableType:
+    rows = key_figures(m)
+    cells = [
+        (row.name, f"{row.value} {row.interval}", _SHORT_UNITS.get(row.unit, row.unit), row.n.split()[0])
+        for row in rows
+    ]
+    return _explained(("quantity", "value [interval]", "unit", "n"), cells, [row.meaning for row in rows])
+
+
+def _alpha_table(m: Measurement) -> RenderableType:
+    rows = alpha_rows(m)
+    return _explained(
+        ("reading", "log 1/α", "weight α"),
+        [(row.reading, row.number, row.share) for row in rows],
+        [row.caveat for row in rows],
+    )
+
+
+def _explained(columns: Sequence[str], rows: Sequence[Sequence[str]], meanings: Sequence[str]) -> RenderableType:
+    """Aligned columns with a line of plain words, as wide as the console, under each row."""
+    widths = [max(cell_len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
+
+    def aligned(cells: Sequence[str], style: str, first: str) -> Text:
+        line = Text(no_wrap=False)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            line.append(set_cell_size(cell, width + 2), style=style if i else first)
+        line.rstrip()
+        return line
+
+    lines: list[RenderableType] = [aligned(columns, "dim", "dim")]
+    for row, meaning in zip(rows, meanings, strict=True):
+        lines += [aligned(row, "", "bold"), Padding(Text(meaning, style="dim"), (0, 0, 0, 2))]
+    return Group(*lines)
+
+
+def _premise_table(m: Measurement) -> RenderableType:
+    table = _table("premise", "verdict", "figure")
+    for row in assumption_rows(m):
+        table.add_row(Text(row.name), Text(row.status, style=_STATUS_STYLES.get(row.status, "")), Text(row.figure))
+    return table
+
+
+def _bound_table(m: Measurement) -> RenderableType:
+    rows = bound_rows(m)
+    if not rows:
+        return Text("No bound: β is not positive, and the theorems need β > 0.")
+    table = _table("theorem, α by", "paper", "sharp", "observed")
+    for row in rows:
+        name = Text.assemble((row.theorem, "bold"), f", {row.reading}")
+        table.add_row(name, Text(row.paper), Text(row.sharp, style="bold"), Text(row.observed))
+    return table
+
+
+def _quality_table(m: Measurement) -> RenderableType:
+    table = _table("instrument", "held-out result", "meaning")
+    for row in qualities(m):
+        table.add_row(Text(row.name), Text(row.figure, style="bold"), Text(row.meaning, style="dim"))
+    return table
+
+
+def _failures(m: Measurement) -> Iterable[RenderableType]:
+    if m.failures:
+        told = "; ".join(f"{one_line(kind)} × {count:,}" for kind, count in m.failures.items())
+        yield Padding(Text(f"Failures (never scored as answers): {told}", style="yellow"), (1, 0, 0, 0))
+    else:
+        yield Padding(Text("Failures: none."), (1, 0, 0, 0))

@@ -1,0 +1,115 @@
+"""Names of models, and how each is loaded; torch is imported only when one is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beb.errors import BadSpec, NotAModel, UnknownName
+from beb.interfaces.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from beb.models.huggingface import HuggingFaceModel
+
+_SMOLLM2 = "smollm2"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+_FORMS = "Or give a model folder, a .gguf file, lora:FOLDER, or a hub name such as org/name."
+
+Notice = Callable[[str], None]
+
+
+def known_models() -> tuple[str, ...]:
+    """Names that need nothing but themselves."""
+    return (_SMOLLM2,)
+
+
+def load_model(
+    name: str,
+    *,
+    dtype: str = "fp32",
+    offline: bool = False,
+    base: str | None = None,
+    device: str | None = None,
+    progress: Notice | None = None,
+) -> LanguageModel:
+    """A language model from a catalog name, a folder, a .gguf file, "lora:FOLDER", or a hub name "org/name".
+
+    dtype: "fp32" or "bf16". offline: nothing is downloaded; what is not on this machine is an error.
+    base: of an adapter, in place of the base that its configuration names. device: the GPU if there is one by default.
+    progress: told in words about steps that take long (download, conversion).
+    Raises: UnknownName, NotAModel, AdapterMismatch, BadSpec.
+    """
+    if base is not None and not name.startswith("lora:"):
+        raise BadSpec(f"a base was given for {name!r}, but only lora:FOLDER stands on a base; leave it out")
+    if name == _SMOLLM2:
+        from beb.models.embedded import smollm2_gguf
+
+        return _gguf(smollm2_gguf(offline=offline, notice=progress), name, dtype, device, progress)
+    if name.startswith("lora:"):
+        return _adapter(name, base, dtype=dtype, offline=offline, device=device, progress=progress)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        return _gguf(path, name, dtype, device, progress)
+    if path.is_dir():
+        return _checkpoint(path, name, dtype, device)
+    if path.exists():
+        raise NotAModel(f"{name} is a file but no .gguf; give a model folder, a .gguf file or a name")
+    if _HUB_NAME.fullmatch(name):
+        return _checkpoint(_hub_folder(name, offline=offline, notice=progress), name, dtype, device)
+    raise UnknownName.of("model", name, known_models(), _FORMS)
+
+
+def _gguf(path: Path, name: str, dtype: str, device: str | None, notice: Notice | None) -> HuggingFaceModel:
+    from beb.models.gguf import load_gguf
+
+    return load_gguf(path, name=name, dtype=dtype, device=device, notice=notice)
+
+
+def _checkpoint(folder: Path, name: str, dtype: str, device: str | None) -> HuggingFaceModel:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise NotAModel(f"{name} holds a LoRA adapter, not a model; write lora:{name}")
+    from beb.models.huggingface import load_checkpoint
+
+    return load_checkpoint(folder, name=name, dtype=dtype, device=device)
+
+
+def _adapter(
+    name: str, base: str | None, *, dtype: str, offline: bool, device: str | None, progress: Notice | None
+) -> LanguageModel:
+    from beb.models.adapters import lora_component, read_config
+    from beb.models.huggingface import HuggingFaceModel
+
+    folder = Path(name.removeprefix("lora:")).expanduser()
+    made_for = base or read_config(folder).get("base_model_name_or_path")
+    if not made_for:
+        raise BadSpec(f"{name} does not name its base model; give the base")
+    model = load_model(str(made_for), dtype=dtype, offline=offline, device=device, progress=progress)
+    if not isinstance(model, HuggingFaceModel):
+        raise BadSpec(f"{name} needs a checkpoint as base, not {made_for}")
+    return lora_component(model, folder, name=name)
+
+
+def _hub_folder(name: str, *, offline: bool, notice: Notice | None) -> Path:
+    """The snapshot of a hub repository: safetensors, configuration and tokenizer files only, never pickles or code."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from beb.models.quiet import quiet_loading
+
+    try:
+        with quiet_loading():
+            if notice is not None and not offline:
+                notice(f"downloading {name} unless it is in the cache")
+            return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=offline))
+    except LocalEntryNotFoundError as error:
+        how = "run once without offline" if offline else "check the network"
+        raise NotAModel(
+            f"{name} is not in the local hub cache and was not downloaded; {how}, or give a local folder"
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise NotAModel(f"{name} could not be fetched from the hub ({type(error).__name__}: {reason})") from error

@@ -1,0 +1,211 @@
+"""The measurement as rows of text, for the report's tables and the command line's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from beb.core.bounds import PREMISES
+from beb.core.estimate import Estimate
+from beb.estimate.means import proportion
+from beb.experiments.measurement import Measurement
+from beb.report.inert import one_line
+from beb.report.rounding import count_text, interval_text, one_in, value_text, with_interval
+from beb.report.wording import FORMATS, observed_text, share, spec, tightest_cap, weight_text
+
+NO_FORM = "none given"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """One row of the key figures: what it is called, its number as text, and what it means in plain words."""
+
+    name: str
+    value: str
+    interval: str
+    unit: str
+    n: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaRow:
+    """One reading of log 1/α. number: with interval; share: the same as a weight; caveat: what it rests on."""
+
+    reading: str
+    number: str
+    share: str
+    caveat: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssumptionRow:
+    """One premise, its meaning, what the measurement says about it, and the figure behind that."""
+
+    name: str
+    meaning: str
+    status: str
+    figure: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRow:
+    """One theorem for one reading of α: lengths in sentences, and the first length observed below γ + ε."""
+
+    theorem: str
+    statement: str
+    reading: str
+    paper: str
+    sharp: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the instruments are: name, figure, meaning."""
+
+    name: str
+    figure: str
+    meaning: str
+
+
+def key_figures(m: Measurement) -> tuple[KeyFigure, ...]:
+    """The figures a person should know, in reading order."""
+    plateau = m.alpha.plateau
+    rows = [
+        _row("log 1/α, plateau", plateau.log_inverse_alpha, "how rare the ill-behaved part is: more is rarer"),
+        _row("κ, proxy gap", plateau.kappa, "how fast the stand-in P₋ departs from the model: 0 is a true part of it"),
+        _row("β", m.beta, "how much each P₋ sentence tells P₋ from P₊: larger shows sooner"),
+        _row("β′", m.beta_prime, "how much a P₊ sentence pulls back, at most"),
+        _row("β′, top of the P₋ curve", m.beta_prime_top, "β′ as Wolf et al. read it: largest value along P₋ prompts"),
+        _row("σ², under P₋", m.sigma2, "how unevenly single P₋ sentences tell: larger needs longer prompts"),
+        _row("σ², under P₊", m.sigma2_positive, "the same for P₊ sentences"),
+        _row("γ, tested prompts", m.gamma, "the best mean behavior that P₋ itself showed (−1 worst, +1 best)"),
+        _row("γ, as scored", m.gamma_uncorrected, "the same before correcting for the scorer's errors"),
+    ]
+    for name, fit in m.alpha.behavior.items():
+        meaning = "prompt length at which behavior is half-way down"
+        rows.append(_row(f"midpoint, {_format(name)}", fit.midpoint, meaning + (f"; {fit.note}" if fit.note else "")))
+    return tuple(rows)
+
+
+def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
+    """The four readings of α; never one alone."""
+    cap = tightest_cap(m)
+    length = m.evidence_curve.lengths[m.alpha.cap.index(cap)]
+    plateau, line = m.alpha.plateau, m.alpha.line
+    rows = [
+        AlphaRow(
+            "cap", f"at least {value_text(cap)} nats", f"at most {one_in(cap.value)}",
+            f"certain if P₋ is part of the model; from {count_text(cap.n, 'prompt')}"
+            f", tightest at {count_text(length, 'sentence')}",
+        ),
+        AlphaRow(
+            "evidence plateau", f"{with_interval(plateau.log_inverse_alpha)} nats",
+            weight_text(plateau.log_inverse_alpha),
+            f"{plateau.verdict}: proxy gap κ = {with_interval(plateau.kappa)} nats per sentence from "
+            f"{count_text(plateau.first, 'sentence')} on",
+        ),
+        AlphaRow(
+            "straight line", f"{with_interval(line.log_inverse_alpha)} nats", weight_text(line.log_inverse_alpha),
+            f"Wolf et al.: first three points of KL(P₋‖P); their β = {with_interval(line.beta)}; (log 1/α)/β = "
+            + (f"{with_interval(line.ratio)} sentences" if line.ratio is not None else "none, the line does not fall"),
+        ),
+    ]  # fmt: skip
+    for name, fit in m.alpha.behavior.items():
+        product = fit.midpoint.value * fit.slope.value
+        known = math.isfinite(product) and fit.converged
+        number = f"about {product:.1f} nats" if known else "not identified"
+        caveat = (
+            f"Lemma 7: midpoint {with_interval(fit.midpoint)} sentences × slope {with_interval(fit.slope)} nats per "
+            "sentence"
+        )
+        rows.append(
+            AlphaRow(
+                f"behavior, {_format(name)}", number.replace("-", "−"), one_in(product) if known else "—",
+                caveat + (f"; {one_line(fit.note)}" if fit.note else ""),
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def assumption_rows(m: Measurement) -> tuple[AssumptionRow, ...]:
+    """Every premise once, in the order reported."""
+    return tuple(
+        AssumptionRow(
+            a.name, PREMISES[a.name].meaning if a.name in PREMISES else "", a.status, one_line(a.figure, 400), a.source
+        )
+        for a in m.assumptions
+    )
+
+
+def bound_rows(m: Measurement) -> tuple[BoundRow, ...]:
+    """The theorems' lengths, paper and sharp, beside what was observed."""
+    tested = max((curve.raw.lengths[-1] for curve in m.behavior), default=0)
+    return tuple(
+        BoundRow(
+            report.bound.bound.theorem,
+            report.bound.bound.statement,
+            report.reading,
+            with_interval(report.bound.paper) if report.bound.paper is not None else NO_FORM,
+            with_interval(report.bound.sharp),
+            observed_text(report.observed, tested),
+        )
+        for report in m.bounds
+    )
+
+
+def scorer_identity(m: Measurement) -> dict[str, Any]:
+    """What is stored about the scorer; empty if nothing is."""
+    stored = m.meta.get("fingerprints", {}).get("scorer", {})
+    return dict(stored) if isinstance(stored, dict) else {}
+
+
+def scorer_accuracy(m: Measurement) -> Estimate | None:
+    """Share of held-out texts that the scorer classifies right, or None if its errors are unknown or it has none."""
+    confusion = scorer_identity(m).get("confusion")
+    if not confusion:
+        return None
+    right, total = sum(confusion[i][i] for i in range(3)), sum(map(sum, confusion))
+    level = float(spec(m)["level"])
+    return proportion(right, total, level=level, unit="share of texts") if total else None
+
+
+def qualities(m: Measurement) -> tuple[Quality, ...]:
+    """The gate of the components and the quality of the scorer."""
+    gate = m.gate
+    verdict = "passed" if gate.passed else "FAILED"
+    rows = [
+        Quality(
+            "Gate: held-out accuracy of P₋/P₊",
+            f"{share(gate.accuracy)} of {gate.accuracy.n:,}",
+            f"{verdict}: at least {gate.threshold:.0%} of unseen statements must be told apart to interpret anything",
+        )
+    ]
+    identity, accuracy = scorer_identity(m), scorer_accuracy(m)
+    name = f"Scorer {one_line(str(identity.get('name', '')), 60)}".strip()
+    if accuracy is not None:
+        extra = [
+            f"{label} {identity[key]:.3f}"
+            for key, label in (("brier", "Brier score"), ("calibration_error", "calibration error"))
+            if isinstance(identity.get(key), float)
+        ]
+        meaning = "right class of three on held-out texts" + (f"; {', '.join(extra)}" if extra else "")
+        rows.append(Quality(name, f"{share(accuracy)} of {accuracy.n:,}", meaning))
+    elif identity.get("exact"):
+        rows.append(Quality(name, "exact", "its class is the truth by definition"))
+    else:
+        rows.append(Quality(name, "unknown", "its error rates were not measured, so B cannot be corrected"))
+    return tuple(rows)
+
+
+def _row(name: str, estimate: Estimate, meaning: str) -> KeyFigure:
+    return KeyFigure(
+        name, value_text(estimate), interval_text(estimate), estimate.unit, count_text(estimate.n, "prompt"), meaning
+    )
+
+
+def _format(name: str) -> str:
+    return FORMATS.get(name, one_line(name, 40))

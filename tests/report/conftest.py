@@ -1,0 +1,20 @@
+"""One hostile run for all tests of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beb.experiments.store import Store
+
+from .factory import fill_store
+
+
+@pytest.fixture(scope="session")
+def hostile_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    folder: Path = tmp_path_factory.mktemp("hostile-run")
+    fill_store(folder)
+    with Store.read(folder) as store:
+        yield store
