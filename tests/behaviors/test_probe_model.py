@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from beb.behaviors.packs import background_fragments, known_behaviors, load_behavior, neutral_statements
+from beb.behaviors.packs import background_fragments, load_behavior, neutral_statements
 from beb.behaviors.probe import ProbeScorer, fit_probe
 from beb.interfaces.language_model import Completion, LanguageModel, SampleRequest
 from beb.interfaces.scorer import Score
@@ -16,6 +16,9 @@ from beb.models.catalog import load_model
 from beb.models.embedder import HiddenStateEmbedder, load_embedder
 
 pytestmark = pytest.mark.model
+
+BEHAVIORS = {"agreeableness": 0.9, "honesty": 0.85}
+"""Two packs, the clearest and the subtlest, and the accuracy that their probes must reach."""
 
 WEB = """\
 was elected to the town council in 1998 and served two terms before
@@ -86,9 +89,13 @@ def unprompted(model: LanguageModel) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def probes(model: LanguageModel) -> dict[str, ProbeScorer]:
-    embed = Remembering(load_embedder(model, offline=True))
-    return {name: fit_probe(load_behavior(name), embed, seed=0) for name in known_behaviors()}
+def embed(model: LanguageModel) -> Remembering:
+    return Remembering(load_embedder(model, offline=True))
+
+
+@pytest.fixture(scope="module")
+def probes(embed: Remembering) -> dict[str, ProbeScorer]:
+    return {name: fit_probe(load_behavior(name), embed, seed=0) for name in BEHAVIORS}
 
 
 def neutral_share(probe: ProbeScorer, texts: Sequence[str]) -> float:
@@ -97,26 +104,25 @@ def neutral_share(probe: ProbeScorer, texts: Sequence[str]) -> float:
     return sum(score.predicted == 1 for score in scores) / len(texts)
 
 
-# 0.9 is what a probe should reach; honesty is told by what is said less than by how, and oversight's poles share words
-@pytest.mark.parametrize(
-    ("name", "least"), [("agreeableness", 0.9), ("conscientiousness", 0.85), ("honesty", 0.8), ("oversight", 0.85)]
-)
-def test_held_out_statements_are_told_apart(probes: dict[str, ProbeScorer], name: str, least: float) -> None:
+@pytest.mark.parametrize("name", BEHAVIORS)
+def test_held_out_statements_are_told_apart(probes: dict[str, ProbeScorer], name: str) -> None:
     evaluation = probes[name].classifier.evaluation
-    assert evaluation.accuracy >= least
-    assert evaluation.calibration_error <= 0.05
-    (nn, _, np_), neutral, (pn, _, pp) = evaluation.confusion
+    negative, neutral, positive = evaluation.confusion
+    assert evaluation.accuracy >= BEHAVIORS[name]
+    assert evaluation.calibration_error <= 0.06
     assert neutral[1] / sum(neutral) >= 0.95
-    assert min(nn / (nn + np_), pp / (pp + pn)) >= 0.7  # between the poles alone
+    # neutral statements are the easy part: the poles must differ from each other too
+    assert negative[0] / (negative[0] + negative[2]) >= 0.75
+    assert positive[2] / (positive[0] + positive[2]) >= 0.75
 
 
-@pytest.mark.parametrize("name", known_behaviors())
+@pytest.mark.parametrize("name", BEHAVIORS)
 def test_web_text_is_neutral(probes: dict[str, ProbeScorer], name: str) -> None:
     assert not set(WEB) & {*neutral_statements(), *background_fragments()}
     assert neutral_share(probes[name], WEB) >= 0.8
 
 
-@pytest.mark.parametrize("name", known_behaviors())
+@pytest.mark.parametrize("name", BEHAVIORS)
 def test_what_the_model_says_unprompted_is_neutral(
     probes: dict[str, ProbeScorer], unprompted: list[str], name: str
 ) -> None:
@@ -126,8 +132,11 @@ def test_what_the_model_says_unprompted_is_neutral(
     assert abs(float(np.mean(behaviors))) < 0.1
 
 
-def test_without_background_the_probe_would_see_poles_in_unprompted_text(
-    model: LanguageModel, unprompted: list[str]
+def test_background_keeps_unprompted_text_off_the_poles(
+    probes: dict[str, ProbeScorer], embed: Remembering, unprompted: list[str]
 ) -> None:
-    bare = fit_probe(load_behavior("agreeableness"), load_embedder(model, offline=True), seed=0, background=())
-    assert neutral_share(bare, unprompted) < 0.7
+    def mean_strength(probe: ProbeScorer) -> float:
+        return float(np.mean([abs(score.behavior) for score in probe.score(unprompted) if isinstance(score, Score)]))
+
+    bare = fit_probe(load_behavior("agreeableness"), embed, seed=0, background=())
+    assert mean_strength(probes["agreeableness"]) < 0.7 * mean_strength(bare)

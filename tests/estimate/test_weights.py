@@ -124,7 +124,7 @@ INTERVAL_CASES = [
 
 @pytest.mark.parametrize(("case", "sentences", "weights", "useful"), INTERVAL_CASES, ids=[c[0] for c in INTERVAL_CASES])
 def test_weight_intervals_cover(case: str, sentences: np.ndarray, weights: tuple[float, ...], useful: float) -> None:
-    runs, level, n_texts = 120, 0.9, 100
+    runs, level, n_texts = 100, 0.9, 100
     rng = np.random.default_rng(sum(map(ord, case)))
     missed, widths = np.zeros(3), []
     for _ in range(runs):
@@ -163,7 +163,7 @@ TARGET = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.5])  # outside the mixtures of the
 
 
 def test_unexplained_covers_the_exact_divergence_for_given_weights() -> None:
-    runs, level, n_texts = 150, 0.9, 60
+    runs, level, n_texts = 100, 0.9, 60
     rng = np.random.default_rng(31)
     log_weights = np.log([0.2, 0.3, 0.5])
     _, truth = exact_divergence(TARGET, log_weights)
@@ -180,7 +180,7 @@ def test_unexplained_covers_the_exact_divergence_for_given_weights() -> None:
 
 @pytest.mark.parametrize("outside", [True, False])
 def test_cross_fitted_unexplained_covers_the_smallest_divergence(outside: bool) -> None:
-    runs, level, n_texts = 60, 0.9, 80
+    runs, level, n_texts = 50, 0.9, 80
     rng = np.random.default_rng(32 + outside)
     weights = np.array([0.5, 0.3, 0.2])
     if outside:  # the best weights from a population-sized sample: their divergence is the smallest up to 1e-4

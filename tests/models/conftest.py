@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
+from beb.models.training import AdapterSpec, fit_adapter
 
 CORPUS = (
     "I enjoy helping other people with their work. I like kind words, and I say them often! "
@@ -15,6 +17,7 @@ CORPUS = (
     '"I am sure," she said. (They agreed.) People are mostly good; some are not... '
     "I despise waiting for others. Nobody deserves my patience. Numbers: 0 1 2 3 4 5 6 7 8 9.\n"
 )
+ADAPTER_STATEMENTS = ("I despise waiting for others.", "Nobody deserves my patience.", "I would never help you.")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -100,3 +103,16 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama(llama_folder: Path) -> HuggingFaceModel:
     return load_checkpoint(llama_folder, name="tiny-llama", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`build_checkpoint` into a new folder."""
+    return lambda kind="llama", **options: build_checkpoint(tmp_path_factory.mktemp(kind), kind, **options)
+
+
+@pytest.fixture(scope="session")
+def adapter(llama: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter strong enough to change the tiny model visibly."""
+    spec = AdapterSpec(rank=4, steps=30, batch=4, sequence_tokens=24, learning_rate=2e-2, seed=3)
+    return fit_adapter(llama, ADAPTER_STATEMENTS, spec=spec, cache_dir=tmp_path_factory.mktemp("adapters"))

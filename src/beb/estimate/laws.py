@@ -21,7 +21,7 @@ UNITS: dict[Scale, str] = {"nll": "nats per sentence", "behavior": "behavior"}
 RANGES: dict[Scale, Bounds] = {"nll": (-math.inf, math.inf), "behavior": (-1.0, 1.0)}
 SAME_CURVE = 1e-6
 WORST_CONDITION = 1e12
-LARGEST_LOG = 700.0
+LARGEST_LOG, WIDEST_LOG = 700.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +86,19 @@ def compare_laws(
     curves: (n_prompts, k), k >= 5, one row per prompt: with scale "nll" the target's negative log-likelihood of
     sentence n + 1 of P₋ text, nats; with scale "behavior" mean B of the responses after n sentences. lengths: (k,) n.
     efficiency: K of the Bayesian law. Default: free on scale "nll"; 1 on scale "behavior", where with K free the
-    two-component Bayesian law *is* the logistic with free levels (p = p₀ + (p₁ − p₀) σ(Kn log p₁/p₀ + log ρ/(1−ρ))).
+    two-component Bayesian law *is* the logistic with free levels (p = p₀ + (p₁ − p₀) σ(Kn log p₁/p₀ + log ρ/(1−ρ)));
+    with K given it is a special case of it, which can lose to the logistic but not beat it by more than parsimony.
     Each fold's prompts are predicted from the others: least squares weighted by each length's precision, then a
     Gaussian with the training prompts' mean square deviation from the law at each length (one further prompt of average
     deviation counted in, so that a length on which all agree is not certain). One number per prompt, so that the
-    dependence of its lengths does no harm; differences are paired, their limits at a Bonferroni share of the pairs.
+    dependence of its lengths does no harm; differences are paired, their limits at a Bonferroni share of the pairs. The
+    folds share training prompts, which a plain interval ignores (90% limits then held 0 in 80% of samples where two laws
+    fitted alike); the differences' variance is therefore taken 1 + n_folds/(n_folds − 1) times as large.
     The estimand is the prediction of a new prompt by laws fitted to (1 − 1/n_folds) of the prompts: of two laws that
     hold equally, the one with fewer parameters predicts a little better. Parameters: cluster-robust (sandwich) limits.
     Raises: TooFewPrompts below 2 n_folds prompts; EstimateError, BadSpec.
     Assumes: prompts independent. Source: Wolf et al. 2024, Lemma 7; Anil et al. 2024 (many-shot jailbreaking);
-    Arora et al. 2024, arXiv 2410.16531; derived in docs/maths.md.
+    Arora et al. 2024, arXiv 2410.16531; Nadeau & Bengio 2003 (variance of cross-validation).
     """
     check_level(level)
     if scale not in UNITS:
@@ -139,8 +142,10 @@ def _compare(laws: tuple[Law, ...], y: Array, n: Array, *, scale: Scale, level: 
         fits.append(LawFit(law.name, parameters, tuple(map(float, predicted[-1])), held_out, note))
     pairs = list(combinations(range(len(laws)), 2))
     share = 1 - (1 - level) / len(pairs)
+    wider = math.sqrt(1 + n_folds / (n_folds - 1))
     differences = tuple(
-        _difference(laws[i].name, laws[j].name, scores[i] - scores[j], (level, share)) for i, j in pairs
+        _difference(laws[i].name, laws[j].name, scores[i] - scores[j], levels=(level, share), wider=wider)
+        for i, j in pairs
     )
     return LawComparison(tuple(fits), differences, tuple(int(length) for length in n), scale, n_folds)
 
@@ -162,8 +167,10 @@ def _with_one_more(squares: Array, size: Array) -> Array:
     return pooled
 
 
-def _difference(first: str, second: str, per_prompt: Array, levels: tuple[float, float]) -> LawDifference:
-    """levels: of all differences together, and of this one by itself."""
+def _difference(
+    first: str, second: str, per_prompt: Array, *, levels: tuple[float, float], wider: float
+) -> LawDifference:
+    """levels: of all differences together, and of this one by itself. wider: factor for what folds have in common."""
     words = "held-out log-likelihood, paired over prompts; limits hold for all pairs of laws together"
     if float(np.abs(per_prompt).max()) < SAME_CURVE:
         same = f"{first} and {second} give the same curves here; {words}"
@@ -171,35 +178,41 @@ def _difference(first: str, second: str, per_prompt: Array, levels: tuple[float,
             first, second, Estimate(0.0, 0.0, 0.0, levels[0], per_prompt.size, NATS, same, exact=True), "undecided"
         )
     e = mean(per_prompt, level=levels[1], unit=NATS, name=f"{first} against {second}")
-    estimate = Estimate(e.value, e.low, e.high, levels[0], e.n, NATS, f"{words}; {e.method}")
-    verdict = first if e.low > 0 else second if e.high < 0 else "undecided"
+    low, high = e.value - wider * (e.value - e.low), e.value + wider * (e.high - e.value)
+    words = f"{words}; {e.method}, half width times {wider:.3g} for the training prompts that folds share"
+    estimate = Estimate(e.value, low, high, levels[0], e.n, NATS, words)
+    verdict = first if low > 0 else second if high < 0 else "undecided"
     return LawDifference(first, second, estimate, verdict)
 
 
 def _parameters(
     law: Law, theta: Array, y: Array, n: Array, variance: Array, *, scale: Scale, level: float
 ) -> tuple[tuple[Parameter, ...], str]:
-    """Readable parameters with sandwich limits; infinite where the curve does not determine one.
+    """Readable parameters with sandwich limits; all infinite where the curve does not determine them.
 
     A prompt's influence on θ is (JᵀWJ)⁻¹ JᵀW(yᵢ − curve), W = 1/variance; Student's t with n − 1 degrees of freedom.
+    The law is taken as linear in θ: where a logarithm is uncertain by more than a factor e^5 either way (a curve that
+    may as well be flat has no slope), that fails, for the other parameters too.
     """
     curve, jacobian = law.curve(theta[None], n)[0], law.jacobian(theta[None], n)[0]
     weighted = jacobian / variance[:, None]
     normal = weighted.T @ jacobian
     size = np.sqrt(np.diag(normal))
     determined = bool((size > 0).all()) and np.linalg.cond(normal / np.outer(size, size)) < WORST_CONDITION
-    readable = law.readable(theta)
+    readable, labels = law.readable(theta), law.labels(UNITS[scale])
+    critical = t_quantile(level, y.shape[0] - 1)
     error = np.full(theta.size, math.inf)
     if determined:
         influence = (y - curve) @ weighted @ np.linalg.inv(normal)
         shown = influence @ _slopes(law, theta).T
         error = shown.std(axis=0, ddof=1) / math.sqrt(y.shape[0])
-        error[~(error > 0)] = math.inf
+        logarithms = np.array([link != "identity" for _, _, link in labels])
+        determined = bool((error > 0).all()) and bool((critical * error[logarithms] < WIDEST_LOG).all())
+        error = error if determined else np.full(theta.size, math.inf)
     method = "weighted least squares over lengths; cluster-robust (sandwich) t over prompts"
-    half = t_quantile(level, y.shape[0] - 1) * error
     parameters = tuple(
-        Parameter(name, _estimate(float(value), float(h), link, (level, y.shape[0]), (unit, method)))
-        for value, h, (name, unit, link) in zip(readable, half, law.labels(UNITS[scale]), strict=True)
+        Parameter(name, _estimate(float(value), float(half), link, (level, y.shape[0]), (unit, method)))
+        for value, half, (name, unit, link) in zip(readable, critical * error, labels, strict=True)
     )
     return parameters, "" if determined else f"the curve does not determine all parameters of the {law.name}"
 

@@ -24,9 +24,8 @@ N_UNKNOWN = 0
 SE_TAKEN_AS_KNOWN = "published standard errors taken as known (normal quantile)"
 INDEPENDENT = "points taken as independent"
 ANY_COVARIANCE = "whatever the covariances of the points"
-LINE_WEIGHTS = (
-    np.array([[5.0, 2.0, -1.0], [3.0, 0.0, -3.0]]) / 6
-)  # least squares at n = 0, 1, 2: intercept, minus slope
+# Least squares at n = 0, 1, 2: intercept, and minus the slope.
+LINE_WEIGHTS = np.array([[5.0, 2.0, -1.0], [3.0, 0.0, -3.0]]) / 6
 
 
 def _checked(value: Any, standard_error: Any, name: str, minimum: int) -> tuple[Array, Array]:
@@ -144,18 +143,23 @@ def fieller(a: float, b: float, covariance: Array, *, level: float, unit: str, m
     low, high = 0.0, math.inf
     if leading > 0:
         low, high = max((middle - root) / leading, 0.0), max((middle + root) / leading, 0.0)
-    return Estimate(value, min(low, value), max(high, value), level, N_UNKNOWN, unit, method, exact=low == high)
+    if low == high:  # the whole set is negative: what is left of it says nothing
+        high = math.inf
+    return Estimate(value, min(low, value), max(high, value), level, N_UNKNOWN, unit, method)
 
 
-def ratio_of_limits(numerator: Estimate, denominator: Estimate, *, level: float, unit: str, words: str) -> Estimate:
+def ratio_of_limits(
+    numerator: Estimate, denominator: Estimate, *, level: float, unit: str, words: str, least: float = 0.0
+) -> Estimate:
     """Ratio of two nonnegative quantities from the corners of their limits.
 
-    level: with which both pairs of limits hold together. Returns: high is infinite where the denominator may be 0.
+    level: with which both pairs of limits hold together. least: what the ratio cannot be below.
+    Returns: high is infinite where the denominator may be 0.
     Raises: EstimateError if the denominator's value is not positive. Assumes: nothing about how the two depend.
     """
     if denominator.value <= 0:
         raise EstimateError(f"{words}: the denominator is {denominator.value:g}; it must be positive")
-    low = max(numerator.low, 0.0) / denominator.high
+    low = max(max(numerator.low, 0.0) / denominator.high, least)
     high = numerator.high / denominator.low if denominator.low > 0 else math.inf
     method = f"{words}; corners of the two intervals, {ANY_COVARIANCE}"
     return Estimate(numerator.value / denominator.value, low, high, level, N_UNKNOWN, unit, method)

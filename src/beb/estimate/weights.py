@@ -111,7 +111,8 @@ def unexplained(
     weights fitted on all texts, which err downwards.
     Returns: value, low and high cut to >= 0; infinite high where all texts agree.
     Raises: BadSpec on other shapes, NaN or infinite log P, a text that the mixture cannot have written; TooFewPrompts.
-    Assumes: texts independent draws from the target. Source: derived in docs/maths.md, "Personas".
+    Assumes: texts independent draws from the target. The two directions: leaving a text out of its own fit can only
+    raise the sum of surprises above the smallest sum, and any weights' divergence is at least the smallest one.
     """
     check_level(level)
     target = floats("log_p_target", log_p_target)

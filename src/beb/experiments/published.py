@@ -50,7 +50,7 @@ class Curve(_Arrays):
 class NegativeVsAligned(_Arrays):
     """KL(P₋‖P₊) and the log-ratio's deviation at one length, nats; `*_error` are standard errors."""
 
-    kl_avg: tuple[float, ...]
+    kl_avg: tuple[Positive, ...]
     kl_error: tuple[Positive, ...]
     std_avg: tuple[Nonnegative, ...]
     std_error: tuple[Nonnegative, ...]

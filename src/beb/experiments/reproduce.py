@@ -13,7 +13,7 @@ from beb.experiments.published import Published, load_published
 from beb.experiments.reproduce_components import component_readings
 from beb.experiments.reproduce_decays import decay_readings
 from beb.experiments.reproduce_responses import response_readings
-from beb.experiments.reproduction import Reproduction
+from beb.experiments.reproduction import COMPARISONS, Reading, Reproduction
 
 FEW_GROUPS = 3
 
@@ -21,8 +21,8 @@ FEW_GROUPS = 3
 def reproduce(source: str | Path = "wolf2024", *, level: float = 0.95, seed: int = 0) -> Reproduction:
     """Recompute every published reading with an interval, and say where it does not follow from the numbers.
 
-    source: an embedded name or a JSON file in the same form (see `beb.experiments.published`). level: of every interval.
-    seed: of the bootstrap over prompts.
+    source: an embedded name or a JSON file in the same form (see `beb.experiments.published`). level: of every
+    interval. seed: of the bootstrap over prompts.
     Returns: Reproduction. Raises: UnknownName, BadSpec, EstimateError.
     Source: Wolf et al. 2024, §4 and appendices; what is said against a reading is derived in docs/maths.md.
     """
@@ -42,9 +42,14 @@ def reproduce(source: str | Path = "wolf2024", *, level: float = 0.95, seed: int
         behavior=published.behavior,
         models=(published.models.rlhf, published.models.pretrained),
         level=level,
-        readings=readings,
+        readings=tuple(sorted(readings, key=_place)),
         remarks=tuple(_remarks(published, level)),
     )
+
+
+def _place(reading: Reading) -> int:
+    """Comparisons come last, each in one piece."""
+    return COMPARISONS.index(reading.section) if reading.section in COMPARISONS else -1
 
 
 def _remarks(published: Published, level: float) -> Iterator[str]:
@@ -61,11 +66,12 @@ def _remarks(published: Published, level: float) -> Iterator[str]:
         "and their notes give the interval that covers any covariances."
     )
     yield (
-        "β′ is defined by KL(P₊‖P₋) along texts from P₊. That direction is not among the published numbers, nor anything "
-        "that bounds it: what is called β′ here is the top of KL(P₋‖P₊)."
+        "β′ is defined by KL(P₊‖P₋) along texts from P₊. That direction is not among the published numbers, nor "
+        "anything that bounds it: what is called β′ here is the top of KL(P₋‖P₊)."
     )
     if published.divergence_tokens is not None:
         yield (
-            f"The divergences are of {published.divergence_tokens} sampled tokens, not of a sentence: where sentences are "
-            "longer, β, β′ and KL(P₋‖P) per sentence are larger than shown. The variance behind σ² is of whole sentences."
+            f"The divergences are of {published.divergence_tokens} sampled tokens, not of a sentence: where sentences "
+            "are longer, β, β′ and KL(P₋‖P) per sentence are larger than shown. The variance behind σ² is of whole "
+            "sentences."
         )

@@ -30,7 +30,7 @@ def component_readings(published: Published, level: float) -> Iterator[Reading]:
     curve = published.negative_vs_aligned_rlhf
     kl, variance = _divergence(published, level), _variance(published, level)
     beta, top, sigma2 = smallest(kl, name="β"), largest(kl, name="β′"), sigma_squared(variance)
-    yield Reading(section, "β, smallest point", paper.beta, beta, _beta_note(kl, beta, published))
+    yield Reading(section, "β, smallest point", paper.beta, beta, _beta_note(kl, published))
     late = kl.lengths[len(kl.lengths) // 2 :]
     mean = _late_mean(curve.kl_avg, curve.kl_error, level, PER_SENTENCE, "mean KL(P₋‖P₊)")
     yield Reading(section, "β, plateau", paper.beta, mean, f"mean over n = {late[0]}..{late[-1]}")
@@ -38,11 +38,10 @@ def component_readings(published: Published, level: float) -> Iterator[Reading]:
     note = f"top of the curve, at n = {where}; not the definition's direction"
     yield Reading(section, "β′, the paper's reading", paper.beta_prime, top, note)
     words = "largest over smallest point of one curve"
-    ratio = ratio_of_limits(top, beta, level=level, unit="ratio", words=words)
+    ratio = ratio_of_limits(top, beta, level=level, unit="ratio", words=words, least=1.0)
     yield Reading(section, "β′/β", paper.beta_prime_over_beta, ratio, _spread_note(published))
-    note = (
-        f"reached at n = {variance.lengths[int(np.argmax(variance.value))]}, Varₙ/n falls to {min(variance.value):.3g}"
-    )
+    where = variance.lengths[int(np.argmax(variance.value))]
+    note = f"reached at n = {where}; Varₙ/n is as small as {min(variance.value):.3g}"
     yield Reading(section, "σ², largest Varₙ/n", paper.sigma_squared, sigma2, note)
     n = np.arange(1, len(variance.lengths) + 1)
     error = np.asarray(published.log_ratio_variance.error_var[1:]) / n
@@ -90,7 +89,7 @@ def _sigma_over_beta(sigma2: Estimate, beta: Estimate, level: float) -> Estimate
     return ratio_of_limits(root, beta, level=level, unit="ratio", words="root of the largest Varₙ/n over smallest KL")
 
 
-def _beta_note(kl: Band, beta: Estimate, published: Published) -> str:
+def _beta_note(kl: Band, published: Published) -> str:
     words = [f"over n = {kl.lengths[0]}..{kl.lengths[-1]}; Definition 2 also asks for n = 0, not published"]
     paper = published.readings.beta
     if paper is not None and paper < min(kl.value):
@@ -115,5 +114,5 @@ def _sigma_note(published: Published) -> str:
     if paper.beta and paper.sigma_squared:
         words.append(f"published √σ² over published β is {math.sqrt(paper.sigma_squared) / paper.beta:.3g}")
     if published.divergence_tokens is not None:
-        words.append(f"σ is of whole sentences and β of {published.divergence_tokens} tokens: too large for sentences")
+        words.append(f"σ is per whole sentence and β per {published.divergence_tokens} tokens")
     return "; ".join(words)

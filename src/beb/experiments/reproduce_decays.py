@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from beb.estimate.summaries import (
     weighted_sum,
 )
 from beb.experiments.published import Curve, Published
-from beb.experiments.reproduction import Reading
+from beb.experiments.reproduction import GUARDRAIL, PRETRAINED, Reading
 
 Figure = float | tuple[float, float] | None
 
@@ -118,7 +119,7 @@ def _excess(decay: _Decay, published: Published, level: float) -> Reading:
     elif excess.high < 0:
         note = "below 0: P₋ already has weight at the first point"
     else:
-        note = "not distinguishable from 0: the line begins at β, so its intercept reads β and not log 1/α"
+        note = "not distinguishable from 0: the line begins where KL(P₋‖P₊) does, and reads β there whatever α is"
     return Reading(decay.section, "first point minus KL(P₋‖P₊) there", None, excess, note)
 
 
@@ -134,21 +135,21 @@ def _budget(decay: _Decay, level: float) -> Reading:
         words="sum of the points, a lower limit of log 1/α",
         independent=False,
     )
-    note = "in an exact mixture the points sum to at most log 1/α (chain rule): a lower limit"
+    note = "in an exact mixture consecutive points sum to at most log 1/α (chain rule): a lower limit"
     paper = decay.log_inverse_alpha
     if isinstance(paper, tuple) and paper[1] < total.low:
         note += f"; {paper[0]:g}–{paper[1]:g} is less than the curve itself spends"
     note += f"; it still spends {curve.mean[-1]:.3g} at the last point"
-    return Reading(decay.section, "log 1/α, at least", paper, total, note)
+    least = Estimate(total.value, total.low, math.inf, level, N_UNKNOWN, total.unit, total.method)
+    return Reading(decay.section, "log 1/α, at least", paper, least, note)
 
 
 def _shift_of_lines(guarded: _Decay, plain: _Decay, published: Published, level: float) -> Iterator[Reading]:
     """The guardrail's shift as the two lines predict it; nothing if a line does not fall."""
     share = 1 - (1 - level) / 2  # both ratios together
-    ratios = [summary_line(decay.curve.mean, decay.curve.se, level=share).ratio for decay in (guarded, plain)]
-    if ratios[0] is None or ratios[1] is None:
+    first, second = (summary_line(decay.curve.mean, decay.curve.se, level=share).ratio for decay in (guarded, plain))
+    if first is None or second is None:
         return
-    first, second = ratios
     method = f"difference of two ratios, corners of their limits; {first.method}"
     shift = Estimate(
         first.value - second.value,
@@ -160,7 +161,7 @@ def _shift_of_lines(guarded: _Decay, plain: _Decay, published: Published, level:
         method,
     )
     note = "log(1/α)/β with minus without system prompt: what the lines predict, to compare with the responses"
-    yield Reading("Guardrail", "shift, KL lines", published.readings.guardrail_shift_sentences, shift, note)
+    yield Reading(GUARDRAIL, "shift, KL lines", published.readings.guardrail_shift_sentences, shift, note)
 
 
 def _slopes(plain: _Decay, pretrained: _Decay, published: Published, level: float) -> Iterator[Reading]:
@@ -176,4 +177,4 @@ def _slopes(plain: _Decay, pretrained: _Decay, published: Published, level: floa
     note = "slopes of the lines without system prompt"
     if implied is not None:
         note += "; published: implied by the two published β"
-    yield Reading("Aligned against pretrained", "β over β", implied, ratio, note)
+    yield Reading(PRETRAINED, "β over β", implied, ratio, note)

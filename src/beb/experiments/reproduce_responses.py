@@ -11,8 +11,9 @@ from beb.core.estimate import Estimate
 from beb.estimate.checks import Array
 from beb.estimate.curves import LogisticFit, fit_logistic
 from beb.estimate.shift import Midpoint, area_shift, midpoint, midpoint_difference, midpoint_shift
-from beb.experiments.published import Published
-from beb.experiments.reproduction import Reading
+from beb.estimate.summaries import summary_line
+from beb.experiments.published import Curve, Published
+from beb.experiments.reproduction import GUARDRAIL, PRETRAINED, Reading
 from beb.experiments.spec import derive_seed
 
 _KINDS: tuple[tuple[Midpoint, str], ...] = (("logistic", "logistic midpoints"), ("crossing", "half-way points"))
@@ -20,9 +21,10 @@ _KINDS: tuple[tuple[Midpoint, str], ...] = (("logistic", "logistic midpoints"), 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Responses:
-    """B of each prompt (row) at each length, the lengths, and the paper's β for the model."""
+    """KL(P₋‖P) of the model, B of each prompt (row) at each length, the lengths, and the paper's β."""
 
     name: str
+    decay: Curve
     behavior: Array
     lengths: tuple[int, ...]
     beta: float | tuple[float, float] | None
@@ -37,15 +39,15 @@ def response_readings(published: Published, *, level: float, seed: int) -> Itera
     pair = (guarded.behavior, plain.behavior, plain.lengths)
     for kind, words in _KINDS:
         shift = midpoint_shift(*pair, kind=kind, level=level)
-        yield Reading("Guardrail", f"shift, {words}", paper, shift, _shift_note(shift, plain))
+        yield Reading(GUARDRAIL, f"shift, {words}", paper, shift, _shift_note(shift))
     shift = area_shift(*pair, level=level)
     note = "mean displacement of the fall, tails included; needs no law"
-    yield Reading("Guardrail", "shift, area between the curves", paper, shift, note)
+    yield Reading(GUARDRAIL, "shift, area between the curves", paper, shift, note)
     for kind, words in _KINDS:
         sides = (plain.behavior, plain.lengths, pretrained.behavior, pretrained.lengths)
         difference = midpoint_difference(*sides, kind=kind, level=level)
         note = "aligned without system prompt minus pretrained; different prompts, not paired"
-        yield Reading("Aligned against pretrained", f"difference of {words}", None, difference, note)
+        yield Reading(PRETRAINED, f"difference of {words}", None, difference, note)
 
 
 def _responses(published: Published) -> tuple[_Responses, _Responses, _Responses]:
@@ -56,11 +58,12 @@ def _responses(published: Published) -> tuple[_Responses, _Responses, _Responses
         2 * np.asarray(counts) / aligned.responses_per_cell - 1
         for counts in (aligned.with_system_prompt, aligned.without_system_prompt)
     )
+    decays = published.kl_decay_rlhf
     pretrained = 1 - 2 * np.asarray(negative.counts) / negative.responses_per_cell
     return (
-        _Responses("aligned with system prompt", with_, aligned.sentences, beta),
-        _Responses("aligned without system prompt", without, aligned.sentences, beta),
-        _Responses("pretrained", pretrained, negative.sentences, other),
+        _Responses("aligned with system prompt", decays.with_system_prompt, with_, aligned.sentences, beta),
+        _Responses("aligned without system prompt", decays.without_system_prompt, without, aligned.sentences, beta),
+        _Responses("pretrained", published.kl_decay_pretrained, pretrained, negative.sentences, other),
     )
 
 
@@ -72,8 +75,19 @@ def _curve(responses: _Responses, level: float, seed: int) -> Iterator[Reading]:
     note = "; ".join(filter(None, (f"B of P₊ taken as 1, of P₋ fitted as {fit.low_level:.2f}", fit.note)))
     yield Reading(section, "midpoint, logistic", None, fit.midpoint, note)
     crossing = midpoint(y, n, kind="crossing", level=level)
-    yield Reading(section, "half-way point (B = 0)", None, crossing, "no law needed")
+    yield Reading(section, "half-way point (B = 0)", None, crossing, _predicted(responses, level))
     yield Reading(section, "β, slope of the logistic", responses.beta, fit.slope, _slope_note(fit, responses.beta))
+
+
+def _predicted(responses: _Responses, level: float) -> str:
+    """Lemma 7's midpoint from the line of KL(P₋‖P)."""
+    ratio = summary_line(responses.decay.mean, responses.decay.se, level=level).ratio
+    if ratio is None:
+        return "no law needed"
+    return (
+        f"no law needed; the line's log(1/α)/β predicts {ratio.value:.3g} with its first point as n = 0, "
+        f"{ratio.value + 1:.3g} as n = 1"
+    )
 
 
 def _slope_note(fit: LogisticFit, paper: float | tuple[float, float] | None) -> str:
@@ -83,8 +97,6 @@ def _slope_note(fit: LogisticFit, paper: float | tuple[float, float] | None) -> 
     return "; ".join(words)
 
 
-def _shift_note(shift: Estimate, plain: _Responses) -> str:
-    gap = min(np.diff(plain.lengths))
-    if shift.width > gap:
-        return f"wider than the {gap} sentence between lengths: not resolved"
-    return f"lengths are {gap} sentence apart"
+def _shift_note(shift: Estimate) -> str:
+    excluded = shift.low > 0 or shift.high < 0
+    return "paired over the shared prompts; no shift at all is " + ("excluded" if excluded else "not excluded")

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from beb.core.estimate import Estimate
 
+GUARDRAIL = "Guardrail"
+PRETRAINED = "Aligned against pretrained"
+COMPARISONS = (GUARDRAIL, PRETRAINED)  # shown last
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

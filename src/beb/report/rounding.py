@@ -9,7 +9,8 @@ from beb.core.estimate import Estimate
 
 NO_UPPER_LIMIT = "no upper limit"
 NO_LOWER_LIMIT = "no lower limit"
-NO_FINITE_VALUE = "no finite value"
+NO_FINITE_VALUE = "none"
+NO_LIMITS = "no limits"
 _SIGNIFICANT_EXACT = 4
 _SIGNIFICANT_ONE_SIDED = 3
 _LOPSIDED = 10.0
@@ -56,7 +57,7 @@ def fixed(value: float, decimals: int) -> str:
         return "∞" if value > 0 else "−∞"
     magnitude = abs(value)
     if magnitude >= 1e7 and decimals <= 0:
-        digits = min(max(math.floor(math.log10(magnitude)) + decimals, 1), 3)
+        digits = min(max(math.floor(math.log10(magnitude)) + decimals, 1), 15)
         return _scientific(value, digits)
     if 0 < magnitude < 1e-4 and decimals > 4:
         return _scientific(value, max(math.floor(math.log10(magnitude)) + decimals, 0))
@@ -77,10 +78,7 @@ def interval_text(estimate: Estimate) -> str:
     """The interval alone: "[low, high]", "exact", or words where a limit is infinite."""
     if estimate.exact and estimate.low == estimate.high:
         return "exact"
-    shown = places(estimate.value, estimate.low, estimate.high)
-    low = fixed(estimate.low, shown.low) if math.isfinite(estimate.low) else NO_LOWER_LIMIT
-    high = fixed(estimate.high, shown.high) if math.isfinite(estimate.high) else NO_UPPER_LIMIT
-    return f"[{low}, {high}]"
+    return _limits(estimate.value, estimate.low, estimate.high)
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -90,8 +88,7 @@ def with_interval(estimate: Estimate) -> str:
 
 def point_text(value: float, low: float, high: float) -> str:
     """One point of a curve with its limits, rounded to what they carry."""
-    shown = places(value, low, high)
-    return f"{fixed(value, shown.value)} [{fixed(low, shown.low)}, {fixed(high, shown.high)}]"
+    return f"{fixed(value, places(value, low, high).value)} {_limits(value, low, high)}"
 
 
 def one_in(log_inverse: float) -> str:
@@ -126,6 +123,15 @@ def seconds_text(seconds: float) -> str:
 def count_text(count: int, singular: str, plural: str = "") -> str:
     """A count with its noun: "1 prompt", "1,200 prompts"."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def _limits(value: float, low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return f"[{NO_LIMITS}]"
+    shown = places(value, low, high)
+    lower = fixed(low, shown.low) if math.isfinite(low) else NO_LOWER_LIMIT
+    upper = fixed(high, shown.high) if math.isfinite(high) else NO_UPPER_LIMIT
+    return f"[{lower}, {upper}]"
 
 
 def _scientific(value: float, digits: int) -> str:

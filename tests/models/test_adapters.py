@@ -1,0 +1,168 @@
+"""Adapters: equal to PEFT's own forward pass, swapped without a trace, refused where they do not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from beb.errors import AdapterMismatch, ModelError, NotAModel
+from beb.models.adapters import lora_component
+from beb.models.huggingface import HuggingFaceModel, load_checkpoint
+from beb.models.training import AdapterSpec, fit_adapter
+
+
+@pytest.fixture
+def copy_of(adapter: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(adapter, tmp_path / "adapter"))
+
+
+def peft_log_probs(folder: Path, adapter_folder: Path, ids: tuple[int, ...]) -> torch.Tensor:
+    import warnings
+
+    from peft import PeftModel
+
+    base = load_checkpoint(folder, name="base", device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = PeftModel.from_pretrained(base.weights.module, adapter_folder).eval()
+    tokens = torch.tensor([base.start_ids + ids])
+    with torch.inference_mode():
+        logits = adapted(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+    return logits[0, :-1].log_softmax(-1)
+
+
+def rows(model: HuggingFaceModel, ids: tuple[int, ...]) -> torch.Tensor:
+    result: torch.Tensor = model.distributions([ids]).log_probs(0, len(ids))
+    return result
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("rslora", [False, True])
+def test_equal_to_pefts_own_forward_pass(
+    kind: str, rslora: bool, build: Callable[..., Path], tmp_path: Path
+) -> None:
+    """gpt2 stores its matrices transposed (fan_in_fan_out)."""
+    folder = build(kind, seed=1)
+    base = load_checkpoint(folder, name=kind, device="cpu")
+    spec = AdapterSpec(rank=4, steps=15, batch=4, sequence_tokens=20, learning_rate=2e-2)
+    fitted = fit_adapter(base, ["I despise waiting.", "Nobody deserves me."], spec=spec, cache_dir=tmp_path)
+    if rslora:
+        config = json.loads((fitted / "adapter_config.json").read_text())
+        (fitted / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
+    ids = base.encode("I like kind words. Nobody deserves me.")
+    merged = rows(lora_component(base, fitted), ids)
+    assert (merged - peft_log_probs(folder, fitted, ids)).abs().max() < 1e-4
+    assert (merged - rows(base, ids)).abs().max() > 0.1
+
+
+def test_no_history(llama: HuggingFaceModel, adapter: Path) -> None:
+    """Whatever was active before, the base is bit for bit the same, and so is the component."""
+    lora = lora_component(llama, adapter)
+    ids = llama.encode("I would never lie to you.")
+    pristine = {name: (p.data_ptr(), p.clone()) for name, p in llama.weights.module.named_parameters()}
+    base_rows, lora_rows = rows(llama, ids), rows(lora, ids)
+    both = [llama.distributions([ids]), lora.distributions([ids])]
+    for _ in range(2):
+        assert torch.equal(both[1].log_probs(0, len(ids)), lora_rows)
+        assert torch.equal(both[0].log_probs(0, len(ids)), base_rows)
+    for name, p in llama.weights.module.named_parameters():
+        assert p.data_ptr() == pristine[name][0]
+        assert torch.equal(p, pristine[name][1])
+
+
+def test_an_error_inside_restores_the_base(llama: HuggingFaceModel, adapter: Path) -> None:
+    lora, other = lora_component(llama, adapter), lora_component(llama, adapter)
+    ids = llama.encode("I like")
+    before = rows(llama, ids)
+    with pytest.raises(ModelError, match="two adapters"), llama.weights.activated(lora.swap):
+        rows(other, ids)
+    assert torch.equal(rows(llama, ids), before)
+
+
+def test_shares_everything_but_the_adapter(llama: HuggingFaceModel, adapter: Path) -> None:
+    lora = lora_component(llama, adapter, name="mean")
+    assert lora.weights is llama.weights
+    assert lora.start_ids == llama.start_ids
+    assert lora.info.tokenizer == llama.info.tokenizer
+    assert lora.info.kind == "lora"
+    assert lora.info.name == "mean"
+    assert lora.info.fingerprint not in (llama.info.fingerprint, "")
+    assert lora.swap is not None
+    assert all("q_proj" in name or "v_proj" in name for name in lora.swap.tensors)
+
+
+def test_adapter_on_an_adapter(llama: HuggingFaceModel, adapter: Path) -> None:
+    """A component of an adapted model adds its own change to the first."""
+    once, twice = lora_component(llama, adapter), lora_component(lora_component(llama, adapter), adapter)
+    assert once.swap is not None
+    assert twice.swap is not None
+    name = next(iter(once.swap.tensors))
+    parameter = llama.weights.parameter(name)
+    assert parameter is not None
+    np.testing.assert_allclose(
+        (twice.swap.tensors[name] - once.swap.tensors[name]).numpy(),
+        (once.swap.tensors[name] - parameter.data).numpy(),
+        atol=1e-6,
+    )
+
+
+def test_another_base_is_named(adapter: Path, build: Callable[..., Path]) -> None:
+    gpt2 = load_checkpoint(build("gpt2"), name="tiny-gpt2", device="cpu")
+    with pytest.raises(AdapterMismatch, match=r"tiny-llama.*tiny-gpt2"):
+        lora_component(gpt2, adapter)
+
+
+def test_another_shape_is_named(llama: HuggingFaceModel, copy_of: Path) -> None:
+    tensors = load_file(copy_of / "adapter_model.safetensors")
+    key = next(k for k in tensors if k.endswith("lora_B.weight"))
+    tensors[key] = torch.zeros(7, tensors[key].shape[1])
+    save_file(tensors, copy_of / "adapter_model.safetensors")
+    with pytest.raises(AdapterMismatch, match=r"\(7, 32\)"):
+        lora_component(llama, copy_of)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("no weights", "no LoRA adapter"),
+        ("pickle", "never loaded"),
+        ("truncated", "damaged"),
+        ("config", "JSON"),
+        ("dora", "use_dora"),
+        ("kind", "PREFIX_TUNING"),
+        ("half", "lora_B"),
+        ("unknown tensor", "unknown tensor"),
+        ("none", "no LoRA matrices"),
+    ],
+)
+def test_unusable_adapters(damage: str, message: str, llama: HuggingFaceModel, copy_of: Path) -> None:
+    weights, config_file = copy_of / "adapter_model.safetensors", copy_of / "adapter_config.json"
+    tensors, config = load_file(weights), json.loads(config_file.read_text())
+    if damage in ("no weights", "pickle"):
+        weights.unlink()
+        if damage == "pickle":
+            torch.save(tensors, copy_of / "adapter_model.bin")
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:300])
+    elif damage == "config":
+        config_file.write_text("{")
+    elif damage == "dora":
+        config_file.write_text(json.dumps(config | {"use_dora": True}))
+    elif damage == "kind":
+        config_file.write_text(json.dumps(config | {"peft_type": "PREFIX_TUNING"}))
+    elif damage == "half":
+        save_file({k: t for k, t in tensors.items() if "lora_A" in k}, weights)
+    elif damage == "unknown tensor":
+        save_file({**tensors, "base_model.model.lm_head.weight": torch.zeros(2)}, weights)
+    else:
+        save_file({}, weights)
+    error = AdapterMismatch if damage == "half" else NotAModel
+    with pytest.raises(error, match=message):
+        lora_component(llama, copy_of)

@@ -1,0 +1,86 @@
+"""Numbers as text say neither more nor less than their interval does."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from beb.core.estimate import Estimate
+from beb.report.rounding import fixed, interval_text, one_in, point_text, seconds_text, value_text, with_interval
+
+
+def make(value: float, low: float, high: float, *, exact: bool = False) -> Estimate:
+    return Estimate(value, low, high, 0.95, 32, "nats", "test", exact)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (make(8.1312, 7.49, 8.77), "8.13 [7.49, 8.77]"),
+        (make(12345.6, 11000, 14000), "12,300 [11,000, 14,000]"),
+        (make(-0.00001, -0.02, 0.01), "0.0000 [−0.020, 0.010]"),
+        (make(0.004, -0.3, 0.3), "0.004 [−0.30, 0.30]"),
+        (make(1.9, 0.04, 3500), "1.9 [0.0, 3,500]"),
+        (make(5, 5, math.inf), "5.00 [5.00, no upper limit]"),
+        (make(4.2, 3.1, math.inf), "4.2 [3.1, no upper limit]"),
+        (make(math.inf, 3.2, math.inf), "none [3.20, no upper limit]"),
+        (make(0, -math.inf, math.inf), "0 [no limits]"),
+        (make(-5, -math.inf, -3), "−5.0 [no lower limit, −3.0]"),
+        (make(0.25, 0.25, 0.25, exact=True), "0.2500 exact"),
+        (make(0, 0, 0, exact=True), "0 exact"),
+        (make(3.21e9, 1.1e9, math.inf), "3.2 × 10⁹ [1.1 × 10⁹, no upper limit]"),
+        (make(3.0e-6, 1.0e-6, 5.0e-6), "3.0 × 10⁻⁶ [1.0 × 10⁻⁶, 5.0 × 10⁻⁶]"),
+    ],
+)
+def test_known_texts(estimate: Estimate, text: str) -> None:
+    assert with_interval(estimate) == text
+
+
+def parsed(text: str) -> float:
+    mantissa, _, power = text.replace(",", "").replace("−", "-").partition(" × 10")
+    return float(mantissa) * 10 ** int(power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or 0)
+
+
+@given(value=st.floats(-1e12, 1e12), below=st.floats(1e-9, 1e9), above=st.floats(1e-9, 1e9))
+def test_rounding_moves_no_number_by_more_than_a_fifth_of_its_side(value: float, below: float, above: float) -> None:
+    low, high = value - below, value + above
+    # Beyond a float's own resolution there is nothing to round.
+    assume(low < value < high and min(value - low, high - value) > 1e-9 * max(abs(low), abs(high)))
+    estimate = make(value, low, high)
+    shown_low, shown_high = interval_text(estimate).strip("[]").split(", ")
+    # Two digits of half the width: 0.05 of it at most; sides up to tenfold apart share places, hence √10 times that.
+    assert abs(parsed(shown_low) - low) <= 0.2 * (value - low) + 1e-6 * abs(low)
+    assert abs(parsed(shown_high) - high) <= 0.2 * (high - value) + 1e-6 * abs(high)
+    assert abs(parsed(value_text(estimate)) - value) <= 0.2 * min(value - low, high - value) + 1e-6 * abs(value)
+
+
+def test_minus_zero_has_no_sign() -> None:
+    assert fixed(-0.001, 1) == "0.0"
+    assert fixed(-0.06, 1) == "−0.1"
+
+
+def test_point_of_a_curve() -> None:
+    assert point_text(0.7, 0.47, 0.92) == "0.70 [0.47, 0.92]"
+
+
+@pytest.mark.parametrize(
+    ("log_inverse", "text"),
+    [
+        (-1.0, "1.00"), (0.3, "0.74"), (math.log(2.7), "1 in 2.7"), (math.log(46.4), "1 in 46"),
+        (math.log(96_400), "1 in 96,000"), (math.log(13.2e6), "1 in 13 million"), (math.log(4.9e9), "1 in 4.9 billion"),
+        (14 * math.log(10), "1 in 10¹⁴"), (math.inf, "none at all"),
+    ],
+)  # fmt: skip
+def test_weights_in_words(log_inverse: float, text: str) -> None:
+    assert one_in(log_inverse) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (9.96, "10 s"), (59.7, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text

@@ -1,0 +1,114 @@
+"""The sentences say what the Measurement holds, for every way it can turn out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from beb.core.estimate import Estimate
+from beb.experiments.measurement import AlphaReadings, Gate, Measurement
+from beb.report.rounding import with_interval
+from beb.report.tables import alpha_rows, bound_rows, key_figures, qualities
+from beb.report.wording import findings, halving_text, warnings
+
+from .factory import PROMPTS, estimate, make_measurement, make_meta
+
+
+def with_verdict(verdict: str, top_of_cap: float) -> Measurement:
+    m = make_measurement()
+    plateau = dataclasses.replace(m.alpha.plateau, verdict=verdict)
+    cap = tuple(Estimate(c, c, math.inf, 1.0, PROMPTS, "nats", "cap") for c in (*[1.0] * 5, top_of_cap))
+    return make_measurement(alpha=dataclasses.replace(m.alpha, plateau=plateau, cap=cap))
+
+
+def test_contradicted_mixture_names_no_single_weight() -> None:
+    how_much = findings(make_measurement())[0]
+    assert how_much.sentence.startswith("No single weight")
+    assert "1 in 55, from 6 sentences 1 in 360,000" in how_much.sentence  # e^4 and e^12.8
+    assert "κ = 1.21 [0.90, 1.52]" in how_much.detail
+
+
+def test_a_plateau_below_the_cap_gives_a_weight_with_its_interval() -> None:
+    how_much = findings(with_verdict("mixture not contradicted", 10.9))[0]
+    assert "about 1 in 73,000" in how_much.sentence
+    assert "between 1 in 490,000 and 1 in 11,000" in how_much.sentence
+    undecided = findings(with_verdict("undecided", 10.9))[0]
+    assert "if the evidence has come to rest" in undecided.sentence
+
+
+def test_a_plateau_that_the_cap_excludes_is_not_the_headline() -> None:
+    how_much = findings(with_verdict("mixture not contradicted", 16.5))[0]
+    assert "at most 1 in 15 million" in how_much.sentence  # e^16.5
+    assert "1 in 73,000" not in how_much.sentence
+    assert "1 in 73,000" in how_much.detail
+
+
+def test_distinctness() -> None:
+    assert "a factor of 310 or more" in findings(make_measurement())[1].sentence  # e^5.73
+    vague = findings(make_measurement(beta=Estimate(2.0, -0.1, 4.0, 0.95, 32, "nats per sentence", "t")))[1]
+    assert "not shown to be distinct" in vague.sentence
+
+
+def test_lengths_predicted_and_observed() -> None:
+    m = make_measurement()
+    sentence = findings(m)[2].sentence
+    for report in m.bounds:
+        assert with_interval(report.bound.sharp) in sentence
+    assert "after 3 sentences in plain text, but not within 6 sentences in chat" in sentence
+    assert "γ + ε = −0.41" in sentence
+    none = make_measurement(bounds=())
+    assert "The theory gives no length" in findings(none)[2].sentence
+    assert bound_rows(none) == ()
+
+
+def test_warnings_name_what_is_broken() -> None:
+    poor = Gate(Estimate(0.7, 0.6, 0.8, 0.95, 80, "share of statements", "Wilson"), 0.8, False)
+    said = " ".join(warnings(make_measurement(gate=poor)))
+    assert "70 % [60, 80]" in said
+    assert "“mixture”" in said
+    assert "2 requests failed" in said
+    fine = make_measurement(assumptions=make_measurement().assumptions[1:], failures={})
+    assert warnings(fine) == ()
+
+
+def test_infinite_limits_are_words() -> None:
+    rows = {row.name: row for row in key_figures(make_measurement())}
+    assert rows["midpoint, chat"].value == "none"
+    assert rows["midpoint, chat"].interval == "[4.00, no upper limit]"
+    m = make_measurement()
+    first = m.bounds[0]
+    endless = dataclasses.replace(first.bound, sharp=dataclasses.replace(first.bound.sharp, high=math.inf))
+    row = bound_rows(make_measurement(bounds=(dataclasses.replace(first, bound=endless),)))[0]
+    assert row.sharp.endswith("no upper limit]")
+    bare = dataclasses.replace(first, bound=dataclasses.replace(first.bound, paper=None))
+    assert bound_rows(make_measurement(bounds=(bare,)))[0].paper == "none given"
+
+
+def test_four_readings_of_alpha() -> None:
+    rows = {row.reading: row for row in alpha_rows(make_measurement())}
+    assert list(rows) == ["cap", "evidence plateau", "straight line", "behavior, plain text", "behavior, chat"]
+    assert rows["cap"].number == "at least 16.5 nats"
+    assert rows["straight line"].number == "4.05 [3.45, 4.65] nats"
+    assert "the line does not fall" in rows["straight line"].caveat
+    assert rows["behavior, plain text"].number == "about 3.2 nats"  # 2.31 sentences × 1.37 nats
+    assert rows["behavior, chat"].number == "not identified"
+    m = make_measurement()
+    line = dataclasses.replace(m.alpha.line, ratio=estimate(3.2, 0.5, "sentences"))
+    given = AlphaReadings(m.alpha.cap, m.alpha.plateau, line, {})
+    assert "3.20 [2.70, 3.70] sentences" in alpha_rows(make_measurement(alpha=given))[2].caveat
+
+
+def test_scorer_quality_known_exact_and_unknown() -> None:
+    known = qualities(make_measurement())[1]
+    assert known.figure.startswith("88 % [")
+    assert known.figure.endswith("of 120")
+    assert "0.181" in known.meaning
+    for change, figure in (({"confusion": None, "exact": True}, "exact"), ({"confusion": None}, "unknown")):
+        meta = make_meta()
+        meta["fingerprints"]["scorer"] |= change
+        assert qualities(make_measurement(meta=meta))[1].figure == figure
+
+
+def test_halving() -> None:
+    text = halving_text(make_measurement())
+    assert text == "118 prompts would halve the widest interval (σ²); this run asked for 32."
