@@ -84,9 +84,7 @@ def check_distributions(model: LanguageModel, sequences: Sequence[TokenIds]) -> 
         np.asarray(rows.log_probs(1, middle), dtype=np.float64), whole[1:middle], atol=TOLERANCE_NATS
     )
     shortened = model.distributions([sequences[0][:3], (), sequences[1]])
-    np.testing.assert_allclose(
-        np.asarray(shortened.log_probs(0, 3), dtype=np.float64), whole[:3], atol=TOLERANCE_NATS
-    )
+    np.testing.assert_allclose(np.asarray(shortened.log_probs(0, 3), dtype=np.float64), whole[:3], atol=TOLERANCE_NATS)
     assert shortened.n_rows == 3 + len(sequences[1])
     assert model.distributions([]).n_rows == 0
 
@@ -108,8 +106,9 @@ def check_frequencies(model: LanguageModel, n: int) -> None:
     observed = np.bincount(first, minlength=len(expected))
     assert not observed[expected == 0].any()
     common = expected >= 5
-    cells = np.column_stack([np.append(expected[common], expected[~common].sum()),
-                             np.append(observed[common], observed[~common].sum())])
+    cells = np.column_stack(
+        [np.append(expected[common], expected[~common].sum()), np.append(observed[common], observed[~common].sum())]
+    )
     cells = cells[cells[:, 0] > 0]
     assert len(cells) >= 2
     statistic = ((cells[:, 1] - cells[:, 0]) ** 2 / cells[:, 0]).sum()

@@ -49,7 +49,8 @@ def test_the_public_face() -> None:
     assert sorted(beb.__all__) == [
         "Band", "BebError", "Behavior", "Completion", "Estimate", "Failure", "LanguageModel", "MeasureSpec",
         "Measurement", "SampleRequest", "Score", "Scorer", "Store", "analyse", "bounds", "known_behaviors",
-        "known_models", "load_behavior", "load_component", "load_model", "measure", "score_sequences", "write_report",
+        "known_models", "load_behavior", "load_component", "load_model", "measure", "reproduce",
+        "score_sequences", "write_report",
     ]  # fmt: skip
     for name in beb.__all__:
         assert getattr(beb, name) is not None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from beb.experiments.analyse import analyse
     from beb.experiments.measure import measure
     from beb.experiments.measurement import Measurement
+    from beb.experiments.reproduce import reproduce
     from beb.experiments.spec import MeasureSpec
     from beb.experiments.store import Store
     from beb.interfaces.language_model import Completion, Failure, LanguageModel, SampleRequest
@@ -48,6 +49,7 @@ _HOMES = {
     "load_component": "beb.models.components",
     "load_model": "beb.models.catalog",
     "measure": "beb.experiments.measure",
+    "reproduce": "beb.experiments.reproduce",
     "score_sequences": "beb.models.scoring",
     "write_report": "beb.report.html",
 }

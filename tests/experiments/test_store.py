@@ -141,3 +141,13 @@ def test_reading_what_is_no_run_says_what_is_expected(tmp_path: Path) -> None:
     Store.open(tmp_path, META).close()
     with Store.read(tmp_path) as store, pytest.raises(BadSpec, match="no table 'secrets'"):
         store.rows("secrets")
+
+
+def test_looking_at_a_run_leaves_one_database_file(tmp_path: Path) -> None:
+    with Store.open(tmp_path, META) as store:
+        store.commit("first", "k", {"failures": [FAILURE]}, 0.1)
+    with Store.read(tmp_path) as store:
+        assert store.done() == {"first"}
+        with pytest.raises(StoreFull):
+            store.commit("second", "k", {}, 0.1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.lock", RUN_FILE]

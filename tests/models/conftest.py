@@ -60,14 +60,18 @@ def small_config(kind: str, vocabulary_size: int, context: int = 256):
     }
     return {
         "llama": lambda: tf.LlamaConfig(**llama, tie_word_embeddings=True, initializer_range=0.2),
-        "gpt2": lambda: tf.GPT2Config(**common, n_embd=32, n_layer=2, n_head=4, n_positions=context, initializer_range=0.2),
+        "gpt2": lambda: tf.GPT2Config(
+            **common, n_embd=32, n_layer=2, n_head=4, n_positions=context, initializer_range=0.2
+        ),
         "gemma2": lambda: tf.Gemma2Config(
             **llama, head_dim=8, sliding_window=8, final_logit_softcapping=5.0, initializer_range=0.2
         ),
         "cohere": lambda: tf.CohereConfig(**llama, logit_scale=0.3, initializer_range=0.2),
         "granite": lambda: tf.GraniteConfig(**llama, logits_scaling=3.0, initializer_range=0.2),
         "bloom": lambda: tf.BloomConfig(**common, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2),
-        "mamba": lambda: tf.MambaConfig(**common, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.2),
+        "mamba": lambda: tf.MambaConfig(
+            **common, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.2
+        ),
         "opt": lambda: tf.OPTConfig(
             **common,
             hidden_size=32,

@@ -45,9 +45,7 @@ def rows(model: HuggingFaceModel, ids: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 @pytest.mark.parametrize("rslora", [False, True])
-def test_equal_to_pefts_own_forward_pass(
-    kind: str, rslora: bool, build: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_equal_to_pefts_own_forward_pass(kind: str, rslora: bool, build: Callable[..., Path], tmp_path: Path) -> None:
     """gpt2 stores its matrices transposed (fan_in_fan_out)."""
     folder = build(kind, seed=1)
     base = load_checkpoint(folder, name=kind, device="cpu")

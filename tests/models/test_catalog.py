@@ -65,9 +65,15 @@ def write_gguf(path: Path, model: HuggingFaceModel) -> None:
         "model.norm.weight": "output_norm.weight",
     }
     block = {
-        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
     }
     for i in range(config.num_hidden_layers):
         names |= {f"model.layers.{i}.{ours}.weight": f"blk.{i}.{theirs}.weight" for ours, theirs in block.items()}
@@ -149,7 +155,7 @@ def test_paths_that_are_no_model(tmp_path: Path, adapter: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotAModel, match=r"config.json, \*.safetensors and the tokenizer"):
         load_model(str(tmp_path / "empty"))
-    with pytest.raises(NotAModel, match="no .gguf"):
+    with pytest.raises(NotAModel, match=r"no \.gguf"):
         load_model(str(tmp_path / "notes.txt"))
     with pytest.raises(NotAModel, match="lora:"):
         load_model(str(adapter))
@@ -194,7 +200,7 @@ def test_corrupt_gguf(damage: str, gguf_file: Path, tmp_path: Path, own_cache: P
     }[damage]
     path = tmp_path / "corrupt.gguf"
     path.write_bytes(content)
-    with pytest.raises(NotAModel, match="corrupt.gguf") as caught:
+    with pytest.raises(NotAModel, match=r"corrupt\.gguf") as caught:
         load_model(str(path))
     assert "\n" not in str(caught.value)
     assert not own_cache.exists() or list((own_cache / "gguf").iterdir()) == []

@@ -87,10 +87,8 @@ def pair(llama: HuggingFaceModel, adapter: Path) -> tuple[HuggingFaceModel, Hugg
     return llama, lora_component(llama, adapter)
 
 
-
-
 def test_the_mixture_identity_holds_on_every_short_text(pair: tuple[HuggingFaceModel, HuggingFaceModel]) -> None:
-    """P = α P₋ + (1−α) P₊ for all texts of 1 and 2 tokens after a set of first tokens that covers the vocabulary's."""
+    """P = α P₋ + (1−α) P₊ for every text of two tokens whose first is one of 16 spread over the vocabulary."""
     target, negative = pair
     vocabulary = target.info.vocabulary_size
     log_alpha = -12.0

@@ -38,7 +38,9 @@ def plain_sample(model: HuggingFaceModel, request: SampleRequest) -> list[int]:
 def nested_requests(model: HuggingFaceModel, *, chat: bool) -> list[SampleRequest]:
     """Every prefix of two prompts, each asked for three times, plain or framed as chat turns, in a shuffled order."""
     before, after = model.chat_frame("Be short.") if chat else (model.start_ids, ())
-    prompts = [model.encode(t) for t in ("I like kind words. I am sure. Do you trust me?", "Nobody deserves my time. I am.")]
+    prompts = [
+        model.encode(t) for t in ("I like kind words. I am sure. Do you trust me?", "Nobody deserves my time. I am.")
+    ]
     prefixes = [before + p[:m] + after for p in prompts for m in (0, 4, 9, len(p))]
     asked = [SampleRequest(prefix, 2, 10, 31 * i + r) for i, prefix in enumerate(prefixes) for r in range(3)]
     return [asked[i] for i in np.random.default_rng(0).permutation(len(asked))]

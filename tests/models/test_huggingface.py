@@ -123,7 +123,8 @@ def test_no_chat_template(copy_of: Path) -> None:
 
 def test_a_template_that_refuses_a_system_text(copy_of: Path) -> None:
     (copy_of / "chat_template.jinja").write_text(
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ messages[0]['content'] }}"
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ messages[0]['content'] }}"
     )
     model = load_checkpoint(copy_of, name="strict", device="cpu")
     assert model.chat_frame() == ((), ())
@@ -161,7 +162,10 @@ def test_code_in_a_checkpoint_is_never_run(copy_of: Path, tmp_path: Path) -> Non
     trace = tmp_path / "ran"
     (copy_of / "modeling_evil.py").write_text(f"open({str(trace)!r}, 'w')\n")
     config = json.loads((copy_of / "config.json").read_text())
-    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "modeling_evil.C", "AutoModelForCausalLM": "modeling_evil.M"}}
+    config |= {
+        "model_type": "evil",
+        "auto_map": {"AutoConfig": "modeling_evil.C", "AutoModelForCausalLM": "modeling_evil.M"},
+    }
     (copy_of / "config.json").write_text(json.dumps(config))
     with pytest.raises(NotAModel):
         load_checkpoint(copy_of, name="evil", device="cpu")

@@ -13,7 +13,9 @@ END, STOP = 1, 2
 RULE = SentenceRule(np.array([False, True, True]), frozenset({STOP}))
 
 
-@pytest.mark.parametrize("text", [".", " ...", "!", '."', ".)", "?”", "。", "！", "…", " end.  ", "\n", " \n", ")\n", "。」"])
+@pytest.mark.parametrize(
+    "text", [".", " ...", "!", '."', ".)", "?”", "。", "！", "…", " end.  ", "\n", " \n", ")\n", "。」"]
+)
 def test_closing_tokens(text: str) -> None:
     assert ends_like_a_sentence(text)
 
@@ -42,4 +44,5 @@ def test_rule_of_a_tokenizer(llama: HuggingFaceModel) -> None:
     assert llama.rule.stops == stops
     assert all(llama.ends_sentence(i) for i in stops)
     ids = llama.encode("I like kind words. Do you trust me?\n")
-    assert [llama.decode(ids[a:b]) for a, b in sentence_spans(sentence_ends(ids, llama.rule))][0] == "I like kind words."
+    first, *_ = sentence_spans(sentence_ends(ids, llama.rule))
+    assert llama.decode(ids[slice(*first)]) == "I like kind words."

@@ -79,7 +79,9 @@ def test_a_corrupt_entry_is_fitted_again(damage: str, llama: HuggingFaceModel, t
     else:
         (folder / "beb_adapter.json").write_text("[]")
     steps: list[int] = []
-    assert fit_adapter(llama, STATEMENTS, spec=SPEC, cache_dir=tmp_path, progress=lambda s, _: steps.append(s)) == folder
+    assert (
+        fit_adapter(llama, STATEMENTS, spec=SPEC, cache_dir=tmp_path, progress=lambda s, _: steps.append(s)) == folder
+    )
     assert steps == [1, 2, 3, 4]
     assert (folder / WEIGHTS).read_bytes() == good
 
@@ -103,8 +105,14 @@ def test_the_key_holds_everything_that_matters(llama: HuggingFaceModel, adapter:
         *(
             adapter_key(llama, STATEMENTS, dataclasses.replace(SPEC, **{name: value}))
             for name, value in {
-                "rank": 3, "alpha": 1.0, "target_modules": ("q_proj",), "steps": 5, "batch": 3,
-                "sequence_tokens": 17, "learning_rate": 2e-2, "seed": 1,
+                "rank": 3,
+                "alpha": 1.0,
+                "target_modules": ("q_proj",),
+                "steps": 5,
+                "batch": 3,
+                "sequence_tokens": 17,
+                "learning_rate": 2e-2,
+                "seed": 1,
             }.items()
         ),
     ]

@@ -11,6 +11,7 @@ from beb.cli.bound import bound
 from beb.cli.export import export
 from beb.cli.measure import measure
 from beb.cli.report import report
+from beb.cli.reproduce import reproduce
 from beb.errors import BebError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app.command("measure")(measure)
 app.command("bound")(bound)
 app.command("report")(report)
 app.command("export")(export)
+app.command("reproduce")(reproduce)
 
 INTERRUPTED = 130
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from beb.core.estimate import Band, Estimate
 from beb.errors import BadSpec, EstimateError
@@ -44,10 +45,11 @@ def fit_decay(
 
     divergence: (n_prompts, N) KL(P₋‖P₊) of sentence k of prompts from P₋, nats; N >= 2. sentences: (N,) the numbers
     k >= 1, increasing; the divergence *after* n sentences is that of sentence k = n + 1.
-    The weights are the means' squared signal-to-noise ratios in the sample, then held fixed; the estimand is the
-    projection of the true mean curve, whether or not the law is true. Intervals: studentised bootstrap over prompts of
-    (log β, η), critical value at least Student's t, for the joint limits that of the larger of the two. An estimate
-    outside [0, 1) is moved to the nearest end together with its interval, which keeps covering an η within.
+    The weights are 1/(variance of the logarithm + its average over k) in the sample, then held fixed; the estimand is
+    the projection of the true mean curve, whether or not the law is true. Intervals: studentised bootstrap over prompts
+    of (log β, η), stretched by Student's t over the normal quantile and at least Student's t; for the joint limits the
+    larger of the two. An estimate of η outside [0, 1) is moved to the nearest end together with its interval, which
+    keeps covering an η within.
     Raises: TooFewPrompts below 3 prompts; EstimateError if a mean is not positive or all prompts agree; BadSpec.
     Assumes: prompts independent. The least-squares curve lies above the measured one at some k: for a β that holds at
     every tested k see `beta_under`. Source: Wolf et al. 2024, Appendix I.
@@ -70,10 +72,10 @@ def fit_decay(
     (theta,), (scale,) = _estimate(projection, y, once)
     counts = rng.multinomial(y.shape[0], np.full(y.shape[0], 1 / y.shape[0]), size=n_draws).astype(np.float64)
     draws, draw_scales = _estimate(projection, y, counts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        studentised = np.abs(draws - theta) / draw_scales
-    studentised = np.where(np.isnan(studentised), math.inf, studentised)
     least = t_quantile(level, y.shape[0] - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        studentised = least / float(stats.norm.isf((1 - level) / 2)) * np.abs(draws - theta) / draw_scales
+    studentised = np.where(np.isnan(studentised), math.inf, studentised)
     alone = [max(least, upper_order_statistic(studentised[:, i], level)) for i in range(2)]
     joint = max(*alone, upper_order_statistic(studentised.max(axis=1), level))
     # Without draws enough for the level the order statistic is infinite, and so are the limits.
@@ -105,8 +107,8 @@ def _projection(k: Array, y: Array) -> Array:
         raise EstimateError(
             f"all {y.shape[0]} prompts agree on the divergence; its error is unknown, give more prompts"
         )
-    # A sentence on which all prompts happen to agree is not known without error: a tenth of the average noise.
-    root = 1 / np.sqrt(np.maximum(noise, 0.1 * noise.mean()))
+    # Half way to equal weights: a skewed sample's spread rises with its mean, so that full weights err downwards.
+    root = 1 / np.sqrt(noise + noise.mean())
     design = np.column_stack([np.ones_like(k), -np.log(k)])
     return np.asarray(np.linalg.pinv(design * root[:, None]) * root)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ class Store:
                 f"no run in {folder}: expected the file {RUN_FILE}; give the folder that `beb measure --out` wrote"
             )
         with mapped_errors(path):
-            connection = _connect(path, read_only=True)
+            connection = _connect_to_read(path)
             try:
                 _check(connection, path)
             except BaseException:
@@ -201,11 +202,17 @@ def _lock(folder: Path) -> Any:
     return handle
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5)
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=5)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes no row; it may fold the log of a killed writer into the file, as any reader of WAL."""
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def _create(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:

@@ -200,7 +200,9 @@ class _Loading:
                 raise BadSpec(
                     "--scorer likelihood needs a positive component from the start; residual has none: use probe"
                 )
-            return fit_likelihood_ratio(self.behavior, ComponentLogRatio(negative, make_positive(None)), seed=seed)
+            # Statements that the components were fitted on would show them at their best: only held-out ones count.
+            held_out = self.behavior.split().held_out
+            return fit_likelihood_ratio(held_out, ComponentLogRatio(negative, make_positive(None)), seed=seed)
         if spec.scorer.startswith("labels:"):
             return load_labels(spec.scorer.removeprefix("labels:"))
         raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
