@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -16,7 +17,6 @@ from beb.errors import BebError
 
 app = typer.Typer(
     name="beb",
-    help="Behavior Expectation Bounds: how far is a language model from misbehaving, and what would it take?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -28,6 +28,23 @@ app.command("export")(export)
 app.command("reproduce")(reproduce)
 
 INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"beb {version('behavior-expectation-bounds')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+    ] = False,
+) -> None:
+    """Behavior Expectation Bounds: how far is a language model from misbehaving, and what would it take?"""
 
 
 def main() -> None:
