@@ -71,8 +71,10 @@ class MixtureWorld:
     def kl_to_target(self, texts: NDArray[np.int64]) -> Array:
         """(n_texts, n_sentences) KL(P₋‖P) of the next sentence after n = 0, 1, ... sentences."""
         w = self.weight(texts)[:, :-1, None]
-        rows = [np.concatenate([np.broadcast_to(s, (len(texts), 1, 3)), t[texts[:, :-1]]], axis=1)
-                for s, t in zip(self.start, self.step, strict=True)]
+        rows = [
+            np.concatenate([np.broadcast_to(s, (len(texts), 1, 3)), t[texts[:, :-1]]], axis=1)
+            for s, t in zip(self.start, self.step, strict=True)
+        ]
         return (rows[0] * np.log(rows[0] / (w * rows[0] + (1 - w) * rows[1]))).sum(axis=2)
 
     def every_text(self) -> tuple[NDArray[np.int64], Array]:

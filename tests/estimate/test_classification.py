@@ -14,13 +14,13 @@ RATES = np.array([[0.85, 0.1, 0.05], [0.15, 0.75, 0.1], [0.02, 0.13, 0.85]])
 VALUES = np.array([-1.0, 0.0, 1.0])
 
 
-def world(n, k, rng, share_of_positive):
+def world(n, k, rng, share_of_positive, n_labelled=60):
     """Predicted classes (n, k, 4) of responses whose true class depends on the prompt; a confusion table."""
     share = share_of_positive * rng.beta(4.0, 1.0, (n, 1, 1)) / 0.8
     u = rng.random((n, k, 4))
     true = np.where(u < share, 2, np.where(u < share + 0.1, 1, 0))
     predicted = (rng.random((n, k, 4, 1)) > np.cumsum(RATES, axis=1)[true]).sum(axis=-1).clip(0, 2)
-    confusion = np.stack([rng.multinomial(60, row) for row in RATES])
+    confusion = np.stack([rng.multinomial(n_labelled, row) for row in RATES])
     return predicted, confusion, 2 * share_of_positive - 0.9
 
 
@@ -50,10 +50,10 @@ def test_corrected_mean_covers_and_the_raw_one_does_not(share, n, rng, assert_co
 
 
 def test_error_rates_dominate_when_responses_are_many(rng, assert_covers, holds):
-    """With 400 clusters the clusters' own error is negligible: the interval must still cover."""
+    """With 100 clusters the clusters' own error is negligible: the interval must still cover."""
     hits = []
     for _ in range(RUNS):
-        predicted, confusion, truth = world(400, 1, rng, 0.5)
+        predicted, confusion, truth = world(100, 1, rng, 0.5, 25)
         hits.append(holds(corrected_mean(predicted[:, 0], confusion, level=LEVEL, unit="B"), truth))
     assert_covers(hits)
 
@@ -71,12 +71,14 @@ def test_corrected_band_covers_the_curve(n, rng, assert_covers):
 
 
 def test_agreeing_predictions_keep_both_uncertainties():
-    confusion = np.round(RATES * 60)
+    confusion = [[59, 1, 0], [1, 58, 1], [0, 1, 59]]
     few, many = (np.zeros((24, 4), dtype=int), np.zeros((2400, 4), dtype=int))
     a, b = (corrected_mean(x, confusion, level=0.95, unit="B") for x in (few, many))
     assert a.value == a.low == -1
     assert b.high < a.high < 0
-    band = corrected_band(np.zeros((24, 2, 4), dtype=int), confusion, [0, 1], level=0.95, rng=np.random.default_rng(0), unit="B")
+    band = corrected_band(
+        np.zeros((24, 2, 4), dtype=int), confusion, [0, 1], level=0.95, rng=np.random.default_rng(0), unit="B"
+    )
     assert a.high == pytest.approx(band.pointwise_high[0])
     assert band.high[0] > a.high
 
@@ -90,7 +92,7 @@ def test_interval_stays_inside_the_range():
 
 def test_refusals(rng):
     good = np.round(RATES * 60)
-    with pytest.raises(EstimateError, match="near-singular.*better scorer"):
+    with pytest.raises(EstimateError, match=r"near-singular.*better scorer"):
         corrected_scores([[20, 20, 20], [20, 20, 20], [20, 20, 20]])
     with pytest.raises(EstimateError, match="label texts of every class"):
         corrected_scores([[20, 0, 0], [0, 0, 0], [0, 0, 20]])

@@ -64,9 +64,9 @@ def test_plateau_covers_its_line_and_never_contradicts_a_mixture(n, world, rng, 
 
 
 def test_reached_plateau_reads_alpha(mixture_world, rng):
-    world = mixture_world(0.5, 30)
+    world = mixture_world(0.5, 60)
     s = world.sample(400, rng)
-    fit = plateau(world.evidence(s), np.arange(1, 31), level=0.95, first=25, log_ratio=world.log_ratio(s))
+    fit = plateau(world.evidence(s), np.arange(1, 61), level=0.95, first=50, log_ratio=world.log_ratio(s))
     assert fit.effective_log_inverse_weight.value[-1] == pytest.approx(math.log(2), abs=0.02)
     assert abs(fit.kappa.value) < 0.01
 

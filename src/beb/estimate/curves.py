@@ -14,6 +14,7 @@ from beb.errors import BadSpec
 from beb.estimate.checks import Array, Bounds, check_bounds, check_lengths, check_level, matrix, vector
 from beb.estimate.logistic import Problem, fitted_curve, solve, standard_errors
 from beb.estimate.quantiles import t_quantile, upper_order_statistic
+from beb.estimate.studentised import resample_counts
 
 B_RANGE: Bounds = (-1.0, 1.0)
 
@@ -54,7 +55,7 @@ class _Level:
             return cls(value, 0.0, np.full(n_draws, value), np.zeros(n_draws))
         x = np.sort(vector(given, name=f"{name} level"))
         check_bounds(x, B_RANGE, f"{name} level")
-        counts = rng.multinomial(x.size, np.full(x.size, 1 / x.size), size=n_draws)
+        counts = resample_counts(x.size, n_draws, rng)
         draws = counts @ x / x.size
         spread = np.maximum(counts @ x**2 / x.size - draws**2, 0.0) / (x.size - 1)
         return cls(float(x.mean()), float(x.var(ddof=1)) / x.size, draws, spread)
@@ -98,7 +99,7 @@ def fit_logistic(
     problem = Problem(n, free_low=low is None, free_high=high is None)
     once = np.ones((1, y.shape[0]))
     start = _estimate(problem, y, once, *(np.array([[one.value], [one.variance]]) for one in levels))
-    counts = rng.multinomial(y.shape[0], np.full(y.shape[0], 1 / y.shape[0]), size=n_draws).astype(np.float64)
+    counts = resample_counts(y.shape[0], n_draws, rng)
     draws = _estimate(problem, y, counts, *(np.stack([one.draws, one.draw_variance]) for one in levels))
     theta, scale = start[0][0], start[1][0]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -129,6 +130,14 @@ def _fit(problem: Problem, theta: Array, half: Sequence[float], n: int, level: f
     if half[1] == 0 or not math.isfinite(half[1]):
         lower, upper = -math.inf, math.inf
         notes.append("the spread of the prompts does not determine the midpoint")
+    steep = math.exp(log_slope)
+    slope_low, slope_high = steep * math.exp(-half[0]), steep * math.exp(min(half[0], 700))
+    known = 0 < half[0] < math.inf and inside
+    unresolved = not known or slope_high > problem.steepest
+    if unresolved and problem.n[0] <= midpoint < last:
+        # Between two lengths a step may lie anywhere: its place there is decided by noise.
+        step = int(np.searchsorted(problem.n, midpoint, side="right"))
+        lower, upper = min(lower, float(problem.n[step - 1])), max(upper, float(problem.n[step]))
     if upper > last:
         notes.append(f"the midpoint may lie beyond {last:g} sentences")
         upper = math.inf
@@ -136,12 +145,10 @@ def _fit(problem: Problem, theta: Array, half: Sequence[float], n: int, level: f
         notes.append(f"the curve has not fallen past the middle by {last:g} sentences")
         midpoint, lower = math.inf, min(lower, last)
     method = "least-squares logistic (projection), studentised bootstrap over prompts"
-    steep = math.exp(log_slope)
-    slope_low, slope_high = steep * math.exp(-half[0]), steep * math.exp(min(half[0], 700))
-    if half[0] == 0 or not math.isfinite(half[0]) or slope_high > problem.steepest or not inside:
+    if unresolved:
         slope_high = math.inf
         notes.append("the lengths do not resolve how steep the curve is")
-        slope_low = 0.0 if half[0] == 0 or not inside else slope_low
+        slope_low = slope_low if known else 0.0
     return LogisticFit(
         Estimate(midpoint, lower, upper, level, n, "sentences", method),
         Estimate(steep, slope_low, slope_high, level, n, "nats per sentence", method),

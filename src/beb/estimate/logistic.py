@@ -10,7 +10,8 @@ from scipy.special import expit
 
 from beb.estimate.checks import Array
 
-N_STEPS = 40
+N_STEPS = 60
+STILL_STEPS = 4
 N_GRID = (16, 33)
 
 
@@ -117,24 +118,25 @@ def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
     movable = np.array([True, True, problem.free_low, problem.free_high])
     loss = ((curve - fitted_curve(problem, theta)) ** 2).sum(axis=1)
     damping = np.full(theta.shape[0], 1e-3)
+    still = 0
     for _ in range(N_STEPS):
         residual = curve - fitted_curve(problem, theta)
         jacobian = _jacobian(problem, theta)
-        gradient = np.einsum("dkp,dk->dp", jacobian, residual)
+        gradient = (residual[:, None, :] @ jacobian)[:, 0]
         blocked = (theta <= lower) & (gradient < 0) | (theta >= upper) & (gradient > 0) | ~movable
         jacobian[np.broadcast_to(blocked[:, None, :], jacobian.shape)] = 0.0
-        normal = np.einsum("dkp,dkq->dpq", jacobian, jacobian)
+        normal = jacobian.transpose(0, 2, 1) @ jacobian
         diagonal = np.einsum("dpp->dp", normal)
         ridge = damping[:, None] * diagonal + 1e-12 + blocked
         step = np.linalg.solve(normal + ridge[:, :, None] * np.eye(4), np.where(blocked, 0.0, gradient)[:, :, None])
         trial = np.where(movable, np.clip(theta + np.clip(step[:, :, 0], -1, 1), lower, upper), theta)
         trial_loss = ((curve - fitted_curve(problem, trial)) ** 2).sum(axis=1)
         better = trial_loss < loss
-        moved = better & (loss - trial_loss > 1e-13)
+        still = 0 if (loss - trial_loss > 1e-13).any() else still + 1
         theta = np.where(better[:, None], trial, theta)
         loss = np.where(better, trial_loss, loss)
         damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        if not moved.any() and damping.min() > 1e3:
+        if still == STILL_STEPS:
             break
     return theta
 
@@ -153,18 +155,18 @@ def standard_errors(
     residual = curve - fitted_curve(problem, theta)
     jacobian = _jacobian(problem, theta)
     curvature = _curvature(problem, theta, residual)
-    normal = np.einsum("dkp,dkq->dpq", jacobian, jacobian) - curvature
+    normal = jacobian.transpose(0, 2, 1) @ jacobian - curvature
     active = np.broadcast_to(np.array([True, True, problem.free_low, problem.free_high]), theta.shape)
     active = active & (theta > lower) & (theta < upper)
     both = active[:, :, None] & active[:, None, :]
     hessian = np.where(both, normal, np.eye(4))
     jacobian_active = np.where(active[:, None, :], jacobian, 0.0)
-    middle = np.einsum("dkp,dkj,djq->dpq", jacobian_active, covariance, jacobian_active)
+    middle = jacobian_active.transpose(0, 2, 1) @ covariance @ jacobian_active
     for index, variance in zip((2, 3), level_variances, strict=True):
         effect = np.where(active, -normal[:, :, index], 0.0)
         middle = middle + effect[:, :, None] * effect[:, None, :] * variance[:, None, None]
     smallest = np.linalg.eigvalsh(hessian)[:, 0]
     flat = smallest < 1e-10
     inverse = np.linalg.inv(np.where(flat[:, None, None], np.eye(4), hessian))
-    variance = np.einsum("dpq,dqr,dpr->dp", inverse, middle, inverse)[:, :2]
+    variance = np.einsum("dpq,dpq->dp", inverse @ middle, inverse)[:, :2]
     return np.where(flat[:, None] | ~active[:, :2], math.inf, np.sqrt(np.maximum(variance, 0.0)))

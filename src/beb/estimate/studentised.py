@@ -182,6 +182,12 @@ def _resamples_well(values: Array, level: float) -> np.ndarray:
     return answer
 
 
+def resample_counts(n: int, n_draws: int, rng: np.random.Generator) -> Array:
+    """(n_draws, n) how often each of n prompts occurs in each bootstrap resample."""
+    chosen = rng.integers(n, size=(n_draws, n)) + n * np.arange(n_draws)[:, None]
+    return np.bincount(chosen.ravel(), minlength=n_draws * n).reshape(n_draws, n).astype(np.float64)
+
+
 def _statistics(one: PromptSet, counts: Array) -> tuple[Array, Array]:
     """Statistic and standard error of every column in every resample.
 
@@ -229,7 +235,7 @@ def _simulated(one: PromptSet, rng: np.random.Generator, n_draws: int, level: fl
     reference = _t_reference(one, scale[0], errors, rng)
     if n < FEWEST_TO_RESAMPLE:
         return np.stack([np.zeros((n_draws, k)), reference])
-    star, star_scale = _statistics(one, rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64))
+    star, star_scale = _statistics(one, resample_counts(n, n_draws, rng))
     stretch = t_quantile(level, n - 1) / float(stats.norm.isf((1 - level) / 2))
     deviation = np.abs(star + errors - value) * np.where(one.log_variance, stretch, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -31,7 +31,8 @@ def load_gguf(
 ) -> HuggingFaceModel:
     """A model from a GGUF file, converted on first use.
 
-    fp32 keeps the dequantised values exactly; bf16 rounds them, as loading any checkpoint in bf16 does.
+    The converted folder holds fp32, which keeps the dequantised values exactly: stored in bf16, the log-probability
+    of a sentence under SmolLM2 would move by 0.07 nats (standard deviation). dtype bf16 rounds on loading.
     notice: told in words when a conversion begins.
     Raises: NotAModel, BadSpec.
     """
