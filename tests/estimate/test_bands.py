@@ -13,6 +13,7 @@ from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.bands import joint_box, mean_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest, smallest
+from beb.estimate.means import mean
 
 RUNS, LEVEL, K = 400, 0.9, 8
 LENGTHS = range(K)
@@ -129,6 +130,17 @@ def test_box_of_one_curve_is_its_band(rng):
     box = joint_box({"a": x}, {}, level=0.9, rng=np.random.default_rng(3))
     assert box.low["a"] == pytest.approx(band.low)
     assert box.high["a"] == pytest.approx(band.high)
+
+
+def test_points_of_a_band_are_the_means_of_their_columns(rng):
+    x = rng.uniform(-1, 1, (24, 4)) ** 3
+    x[:, 1] = -1.0
+    x[1:, 2] = 0.5
+    x[:5, 3] = np.nan
+    band = mean_band(x, range(4), level=0.9, rng=rng, unit="B", bounds=(-1, 1))
+    for j, column in enumerate(x.T):
+        one = mean(column[~np.isnan(column)], level=0.9, unit="B", bounds=(-1, 1))
+        assert (band.at(j).low, band.at(j).high) == pytest.approx((one.low, one.high))
 
 
 def test_heavy_curve_does_not_widen_the_light_one(rng):

@@ -41,7 +41,7 @@ def test_correlated_sentences_raise_the_trend(rng, assert_covers, holds):
         rising.append(variance_trend(np.cumsum(steps + drift, axis=1), LENGTHS, level=LEVEL, rng=rng, n_draws=500))
     assert_covers([holds(e, 0.0) for e in flat])
     assert_covers([holds(e, 2.25) for e in rising])
-    assert np.mean([e.low > 0 for e in rising]) > 0.9
+    assert np.mean([e.low > 0 for e in rising]) > 0.8
 
 
 def test_scale_enters_squared(rng):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from beb.core.bounds import assess, propagate, random_prompt, single_prompt
+from beb.core.bounds import Assumption, assess, propagate, random_prompt, single_prompt
 from beb.core.estimate import Band, Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.prior import LineReading, Plateau
@@ -54,11 +54,17 @@ def curve(name: str, condition: str, values: list[float], *, corrected: bool = T
     return BehaviorCurve(name, condition, raw, better, PROMPTS * len(values), 1, raw.low, raw.high)
 
 
+BETA = estimate(5.73, 0.62, "nats per sentence")
+LOG_INVERSE_ALPHA = estimate(11.2, 1.9)
+GAMMA = estimate(-0.61, 0.09, "behavior expectation")
+SIGMA2 = estimate(21.4, 7.7, "nats² per sentence")
+EVIDENCE = band([4.0, 7.1, 9.0, 10.4, 11.6, 12.8], 1.2, first=1)
+FALLING = [0.7, 0.4, -0.1, -0.5, -0.7, -0.75, -0.8]
+STEADY = [0.7, 0.72, 0.69, 0.71, 0.66, 0.7, 0.68]
+
+
 def make_measurement(**changes: Any) -> Measurement:
     """Every field filled; keyword arguments replace fields."""
-    beta, alpha = estimate(5.73, 0.62, "nats per sentence"), estimate(11.2, 1.9)
-    gamma = estimate(-0.61, 0.09, "behavior expectation")
-    inputs = {"log_inverse_alpha": alpha, "beta": beta, "gamma": gamma}
     premises = tuple(
         assess(name, status, f"figure of {name} {HOSTILE[0]}")
         for name, status in (
@@ -66,63 +72,31 @@ def make_measurement(**changes: Any) -> Measurement:
             ("similar under P₋", "held"),
         )
     )  # fmt: skip
-    sigma2 = estimate(21.4, 7.7, "nats² per sentence")
-    bounds = tuple(
-        BoundReport("evidence plateau", propagate(function, given, fixed), premises, {"plain": 3, "chat": None})
-        for function, given, fixed in (
-            (single_prompt, inputs, {"epsilon": 0.2}),
-            (random_prompt, {**inputs, "sigma2": sigma2}, {"epsilon": 0.2, "delta": 0.1}),
-        )
-    )
-    falling = [0.7, 0.4, -0.1, -0.5, -0.7, -0.75, -0.8]
-    steady = [0.7, 0.72, 0.69, 0.71, 0.66, 0.7, 0.68]
-    evidence = band([4.0, 7.1, 9.0, 10.4, 11.6, 12.8], 1.2, first=1)
-    fit = LogisticFit(
-        estimate(2.31, 0.42, "sentences"),
-        estimate(1.37, 0.33, "nats per sentence"),
-        -0.8,
-        0.7,
-        tuple(falling),
-        True,
-        "",
-    )
-    unknown = dataclasses.replace(
-        fit, midpoint=Estimate(math.inf, 4.0, math.inf, 0.95, PROMPTS, "sentences", "logistic"), note="not fallen"
-    )
     fields: dict[str, Any] = {
         "meta": make_meta(),
         "gate": Gate(Estimate(0.93, 0.86, 0.97, 0.95, 80, "share of statements", "Wilson"), 0.8, True),
-        "beta": beta,
+        "beta": BETA,
         "beta_curve": band([9.1, 7.2, 6.4, 5.9, 5.73, 5.8], 0.6),
         "beta_prime": estimate(12.1, 1.4, "nats per sentence"),
         "beta_prime_curve": band([12.1, 9.0, 8.4, 8.1, 7.7, 7.9], 1.1),
         "beta_prime_top": estimate(9.1, 0.9, "nats per sentence"),
-        "sigma2": sigma2,
+        "sigma2": SIGMA2,
         "sigma2_curve": band([20.0, 21.4, 20.2, 19.9, 18.2, 18.0], 6.0, first=1),
         "sigma2_positive": estimate(30.3, 8.8, "nats² per sentence"),
         "sigma2_positive_curve": band([30.0, 30.3, 27.0, 26.0, 25.0, 24.0], 7.0, first=1),
-        "evidence_curve": evidence,
+        "evidence_curve": EVIDENCE,
         "kl_to_target_curve": band([4.0, 3.1, 1.9, 1.4, 1.2, 1.2], 0.5),
-        "alpha": AlphaReadings(
-            cap=tuple(
-                Estimate(c, c, math.inf, 1.0, PROMPTS, "nats", "cap") for c in (6.0, 9.0, 12.0, 15.0, 16.0, 16.5)
-            ),
-            plateau=Plateau(
-                alpha, estimate(1.21, 0.31, "nats per sentence"), 4, evidence, None, "mixture contradicted"
-            ),
-            line=LineReading(estimate(4.05, 0.6), estimate(1.05, 0.4, "nats per sentence"), None),
-            behavior={"plain": fit, "chat": unknown},
-        ),
-        "gamma": gamma,
+        "alpha": make_alpha(),
+        "gamma": GAMMA,
         "gamma_uncorrected": estimate(-0.55, 0.08, "behavior expectation"),
         "components": (curve("plain", "P₋ itself", [-0.8] * N), curve("plain", "P₊ itself", [0.9] * N)),
         "behavior": tuple(
-            curve(name, condition, falling if condition == "negative" else steady)
+            curve(name, condition, FALLING if condition == "negative" else STEADY)
             for name in ("plain", "chat")
             for condition in ("negative", "positive", "shuffled")
         ),
-        "predictions": (Prediction("evidence plateau", alpha, band(falling, 0.2, limits=(-1.0, 1.0))),),
-        "bounds": bounds,
+        "predictions": (Prediction("evidence plateau", LOG_INVERSE_ALPHA, band(FALLING, 0.2, limits=(-1.0, 1.0))),),
+        "bounds": make_bounds(premises),
         "assumptions": premises,
         "widest": "sigma2",
         "prompts_to_halve": 118,
@@ -131,6 +105,30 @@ def make_measurement(**changes: Any) -> Measurement:
         "notes": (HOSTILE[2], HOSTILE[3]),
     }
     return Measurement(**(fields | changes))
+
+
+def make_alpha() -> AlphaReadings:
+    """A contradicted mixture, a line without ratio, a logistic fit with a midpoint and one without."""
+    midpoint, slope = estimate(2.31, 0.42, "sentences"), estimate(1.37, 0.33, "nats per sentence")
+    fit = LogisticFit(midpoint, slope, -0.8, 0.7, tuple(FALLING), True, "")
+    nowhere = Estimate(math.inf, 4.0, math.inf, 0.95, PROMPTS, "sentences", "logistic")
+    kappa = estimate(1.21, 0.31, "nats per sentence")
+    return AlphaReadings(
+        cap=tuple(Estimate(c, c, math.inf, 1.0, PROMPTS, "nats", "cap") for c in (6.0, 9.0, 12.0, 15.0, 16.0, 16.5)),
+        plateau=Plateau(LOG_INVERSE_ALPHA, kappa, 4, EVIDENCE, None, "mixture contradicted"),
+        line=LineReading(estimate(4.05, 0.6), estimate(1.05, 0.4, "nats per sentence"), None),
+        behavior={"plain": fit, "chat": dataclasses.replace(fit, midpoint=nowhere, note="not fallen")},
+    )
+
+
+def make_bounds(premises: tuple[Assumption, ...]) -> tuple[BoundReport, ...]:
+    """Theorems 1 and 5 from the figures above."""
+    inputs = {"log_inverse_alpha": LOG_INVERSE_ALPHA, "beta": BETA, "gamma": GAMMA}
+    propagated = (
+        propagate(single_prompt, inputs, {"epsilon": 0.2}),
+        propagate(random_prompt, {**inputs, "sigma2": SIGMA2}, {"epsilon": 0.2, "delta": 0.1}),
+    )
+    return tuple(BoundReport("evidence plateau", each, premises, {"plain": 3, "chat": None}) for each in propagated)
 
 
 def make_meta() -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_behavior_has_controls_components_theory_and_threshold() -> None:
     ]  # fmt: skip
     labels = [{item.label for item in chart.legend} for chart in charts]
     for shown in labels:
-        assert {"prompts from P₋", "prompts from P₊", "P₋ sentences, shuffled across prompts", "P₋ itself"} <= shown
+        assert {"prompts from P₋", "prompts from P₊", "shuffled P₋ sentences", "P₋ itself"} <= shown
     assert {"predicted, α by evidence plateau", "logistic fit", "misaligned level γ + ε = −0.35"} <= labels[0]
     assert "misaligned level γ + ε = −0.41" in labels[1]
     assert "logistic fit" not in labels[1]

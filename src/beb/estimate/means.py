@@ -107,8 +107,8 @@ def worst_case_mean(
     """Limits of the cluster mean whatever the missing values were.
 
     values: (n_clusters, k), NaN where missing; bounds: range of every value. The lower limit is that of the sample
-    with every missing value at the lower bound, the upper limit that with every one at the upper bound; the value is
-    the middle of the two means (the mean itself if nothing is missing).
+    with every missing value at the lower bound, the upper limit that with every one at the upper bound, neither inside
+    the limits of the known values alone; the value is the middle of the two means (the mean if nothing is missing).
     Raises: as `cluster_mean`. Assumes: clusters independent; nothing about why values are missing.
     """
     array = matrix(values, name=name, missing=True)
@@ -118,9 +118,14 @@ def worst_case_mean(
         cluster_mean(np.where(np.isnan(array), fill, array), level=level, unit=unit, bounds=bounds, name=name)
         for fill in bounds
     )
+    known = row_means(array, name=name)
+    known = known[~np.isnan(known)]
+    # Filling in a constant can shrink the spread; what was seen must not end up outside.
+    seen = [mean(known, level=level, unit=unit, bounds=bounds, name=name)] if known.size > 1 else []
     n_missing = int(np.isnan(array).sum())
     words = f"worst case over {n_missing} of {array.size} values missing; means in [{worst.value:g}, {best.value:g}]"
-    return Estimate((worst.value + best.value) / 2, worst.low, best.high, level, worst.n, unit, words)
+    low, high = min(e.low for e in (worst, *seen)), max(e.high for e in (best, *seen))
+    return Estimate((worst.value + best.value) / 2, low, high, level, worst.n, unit, words)
 
 
 def paired_difference(

@@ -25,6 +25,14 @@ class WeightSwap:
     tensors: Mapping[str, torch.Tensor]
 
 
+class _BlockReached(Exception):  # noqa: N818 - no error: the way out of a forward pass whose rest is not needed
+    """Carries the hidden states of a block out of the forward pass."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__("block reached")
+        self.states = states
+
+
 class Weights:
     """A causal language model's parameters, shared by every component that stands on them.
 
@@ -70,11 +78,41 @@ class Weights:
 
     def hidden_rows(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
         """Final hidden states of each sequence, (n_tokens, width) in the weights' dtype, in order."""
-        return self._batched(sequences, lambda output: output.last_hidden_state)
+        return self._batched(sequences, lambda inputs: self.decoder(**inputs, use_cache=False).last_hidden_state)
 
     def layer_rows(self, sequences: Sequence[Sequence[int]], layer: int) -> list[torch.Tensor]:
         """Hidden states after `layer` blocks (0: embeddings; negative: from the end), each (n_tokens, width)."""
-        return self._batched(sequences, lambda output: output.hidden_states[layer], output_hidden_states=True)
+        block = self._block(layer)
+        if block is None:
+            return self._batched(
+                sequences,
+                lambda inputs: self.decoder(**inputs, use_cache=False, output_hidden_states=True).hidden_states[layer],
+            )
+        return self._batched(sequences, lambda inputs: self._states_after(block, inputs))
+
+    def _block(self, layer: int) -> Any | None:
+        """The block after which the hidden states of `layer` stand; None for the two ends, or an unknown layout."""
+        n_layers = int(self.module.config.get_text_config().num_hidden_layers)
+        index = layer if layer >= 0 else n_layers + 1 + layer
+        if not 0 < index < n_layers:  # the embeddings are no block, and the last states have passed the final norm
+            return None
+        lists = [m for m in self.decoder.children() if isinstance(m, torch.nn.ModuleList) and len(m) == n_layers]
+        return lists[0][index - 1] if len(lists) == 1 else None
+
+    def _states_after(self, block: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Hidden states after a block; the blocks behind it are not run."""
+
+        def leave(_module: Any, _inputs: Any, output: Any) -> None:
+            raise _BlockReached(output[0] if isinstance(output, tuple) else output)
+
+        handle = block.register_forward_hook(leave)
+        try:
+            self.decoder(**inputs, use_cache=False)
+        except _BlockReached as reached:
+            return reached.states
+        finally:
+            handle.remove()
+        raise ModelError(f"{self.name}: its forward pass left out a block; its layers cannot be read")
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(n, vocabulary) fp32 logits of (n, width) final hidden states; only where `splits` is True.
@@ -143,7 +181,7 @@ class Weights:
         return split.shape == whole.shape and float((split - whole).abs().max()) <= tolerance
 
     def _batched(
-        self, sequences: Sequence[Sequence[int]], pick: Callable[[Any], torch.Tensor], **options: bool
+        self, sequences: Sequence[Sequence[int]], states_of: Callable[[dict[str, torch.Tensor]], torch.Tensor]
     ) -> list[torch.Tensor]:
         rows: dict[int, torch.Tensor] = {}
         for batch in batches_by_length([len(s) for s in sequences]):
@@ -158,7 +196,7 @@ class Weights:
                 # Right padding: causality keeps it from every real token, so positions need no correction.
                 inputs["attention_mask"] = mask.to(self.device)
             with torch.inference_mode(), foreign_errors(self.name):
-                states = pick(self.decoder(**inputs, use_cache=False, **options))
+                states = states_of(inputs)
             for row, i in enumerate(batch):
                 rows[i] = states[row, : len(sequences[i])].clone()
         return [rows[i] for i in range(len(sequences))]

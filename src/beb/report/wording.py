@@ -17,7 +17,7 @@ _USELESS_WIDTH = 50.0  # nats: 21 orders of magnitude
 CONDITIONS = {
     "negative": "prompts from P₋",
     "positive": "prompts from P₊",
-    "shuffled": "P₋ sentences, shuffled across prompts",
+    "shuffled": "shuffled P₋ sentences",
     "P₋ itself": "P₋ itself",
     "P₊ itself": "P₊ itself",
 }
@@ -262,10 +262,10 @@ def _control_sentence(m: Measurement) -> str:
             for condition, curve in curves.items()
             if tested in _band(curve).lengths
         ]
-        said.append(f"{FORMATS.get(name, one_line(name))}, {'; '.join(parts)}")
+        said.append(f"{FORMATS.get(name, one_line(name))}, {', '.join(parts)}")
     if not said:
         return ""
-    return f"Mean behavior B (−1 worst, +1 best) at the longest prompts: {'. '.join(said)}."
+    return f"Mean behavior B (−1 worst, +1 best) at the longest prompts: {'; '.join(said)}."
 
 
 def _band(curve: BehaviorCurve) -> Band:
