@@ -37,9 +37,9 @@ class MeasureSpec(BaseModel):
     formats: tuple[Format, ...] = ("plain", "chat")
     max_sentence_tokens: int = Field(default=40, ge=4, le=4096)
     kl: Literal["exact", "monte-carlo"] = "exact"
-    adapter_steps: int = Field(default=60, ge=1, le=100_000)
+    adapter_steps: int = Field(default=30, ge=1, le=100_000)
     adapter_rank: int = Field(default=8, ge=1, le=1024)
-    adapter_learning_rate: float = Field(default=5e-4, gt=0, le=1)
+    adapter_learning_rate: float = Field(default=1e-3, gt=0, le=1)
     epsilon: float = Field(default=0.2, gt=0, le=2)
     delta: float = Field(default=0.1, gt=0, lt=1)
     level: float = Field(default=0.95, gt=0.5, lt=1)

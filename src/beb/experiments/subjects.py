@@ -177,7 +177,8 @@ class _Loading:
             rank=spec.adapter_rank,
             steps=spec.adapter_steps,
             learning_rate=spec.adapter_learning_rate,
-            seed=derive_seed(spec.seed, "adapter", pole),
+            # One seed for both poles: the same initial matrices, so that what they do not owe to the statements cancels.
+            seed=derive_seed(spec.seed, "adapter"),
         )
         path = fit_adapter(
             target,

@@ -43,10 +43,10 @@ class AdapterSpec:
     rank: int = 8
     alpha: float = 16.0
     target_modules: tuple[str, ...] | None = None
-    steps: int = 60
+    steps: int = 30
     batch: int = 8
     sequence_tokens: int = 45
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
