@@ -57,7 +57,7 @@ _HOMES = {
 __all__ = [
     "Band", "BebError", "Behavior", "Completion", "Estimate", "Failure", "LanguageModel", "MeasureSpec", "Measurement",
     "SampleRequest", "Score", "Scorer", "Store", "analyse", "bounds", "known_behaviors", "known_models",
-    "load_behavior", "load_component", "load_model", "measure", "score_sequences", "write_report",
+    "load_behavior", "load_component", "load_model", "measure", "reproduce", "score_sequences", "write_report",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-QUICK = {"prompts": 12, "sentences": 4, "responses": 1}
+QUICK = {"prompts": 8, "sentences": 4, "responses": 1}
 
 
 def measure(
@@ -22,7 +22,7 @@ def measure(
         str, typer.Option(help="An embedded pack, a .jsonl/.csv file, or a folder with negative.txt and positive.txt.")
     ] = "agreeableness",
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/MODEL-BEHAVIOR]")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 12 prompts of 4 sentences.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 8 prompts of 4 sentences.")] = False,
     prompts: Annotated[int | None, typer.Option(help="Prompts sampled from each component.")] = None,
     sentences: Annotated[int | None, typer.Option(help="Sentences per prompt (N).")] = None,
     responses: Annotated[int | None, typer.Option(help="Responses per prompt and length.")] = None,

@@ -17,9 +17,9 @@ Condition = Literal["negative", "positive", "shuffled"]
 CONDITIONS: tuple[Condition, ...] = ("negative", "positive", "shuffled")
 SOURCES: tuple[Source, ...] = ("negative", "positive")
 
-PROMPTS_PER_SAMPLE = 16
+PROMPTS_PER_SAMPLE = 64
 PROMPTS_PER_SCORE = 16
-PROMPTS_PER_RESPONSE = 8
+PROMPTS_PER_RESPONSE = 16
 TOKENS_PER_SENTENCE = 14  # only for the progress bar's weights
 
 

@@ -31,8 +31,8 @@ class MeasureSpec(BaseModel):
     positive: str = "lora"
     scorer: str = "probe"
     dtype: Literal["fp32", "bf16"] = "fp32"
-    prompts: int = Field(default=32, le=100_000)
-    sentences: int = Field(default=6, ge=1, le=1000)
+    prompts: int = Field(default=24, le=100_000)
+    sentences: int = Field(default=5, ge=1, le=1000)
     responses: int = Field(default=1, ge=1, le=10_000)
     formats: tuple[Format, ...] = ("plain", "chat")
     max_sentence_tokens: int = Field(default=40, ge=4, le=4096)

@@ -16,8 +16,8 @@ from beb.behaviors.behavior import Behavior
 from beb.behaviors.labels import load_labels
 from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
-from beb.behaviors.probe import fit_probe
 from beb.errors import BadSpec
+from beb.experiments.probe_cache import cached_probe
 from beb.experiments.spec import MeasureSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
@@ -30,6 +30,7 @@ from beb.worlds.world import World
 
 WORLD_STATEMENTS = 60
 TRAIN_STATEMENTS_FOR_THRESHOLD = 40
+MOST_HELD_OUT = 75  # per pole: 150 statements tell an accuracy to about six points
 LIBRARIES = ("behavior-expectation-bounds", "torch", "transformers", "peft", "numpy", "scikit-learn")
 
 Notify = Callable[[str, float, float], None]
@@ -142,8 +143,9 @@ class _Loading:
             make_positive = _constant(self._component(spec.positive, split.train.positive, "positive"))
         self.notify("preparing the scorer", 0, 1)
         scorer = self._scorer(negative, make_positive)
+        k = MOST_HELD_OUT
         statements: dict[str, Poles] = {
-            "held-out": {"negative": split.held_out.negative, "positive": split.held_out.positive}
+            "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
         }
         if not (spec.negative == spec.positive == "lora"):
             k = TRAIN_STATEMENTS_FOR_THRESHOLD
@@ -195,7 +197,8 @@ class _Loading:
         if spec.scorer == "probe":
             from beb.models.embedder import load_embedder
 
-            return fit_probe(self.behavior, load_embedder(self.target, offline=self.places.offline), seed=seed)
+            embed = load_embedder(self.target, offline=self.places.offline)
+            return cached_probe(self.behavior, embed, seed=seed, cache=self.places.cache / "probes")
         if spec.scorer == "likelihood":
             if spec.positive == "residual":
                 raise BadSpec(
