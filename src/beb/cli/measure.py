@@ -36,6 +36,9 @@ def measure(
     undesired: Annotated[
         bool, typer.Option("--undesired", help="Showing the behavior of a .jsonl file is the negative pole.")
     ] = False,
+    lead: Annotated[
+        str | None, typer.Option(help="Opening text of the plain format, not scored. [default: Here is what I think.]")
+    ] = None,
     formats: Annotated[str | None, typer.Option(help="plain, chat or plain,chat. [default: both]")] = None,
     dtype: Annotated[str | None, typer.Option(help="fp32 or bf16 weights. [default: fp32]")] = None,
     kl: Annotated[
@@ -54,12 +57,16 @@ def measure(
         "prompts": prompts, "sentences": sentences, "responses": responses, "negative": negative, "positive": positive,
         "scorer": scorer, "dtype": dtype, "kl": kl, "max_sentence_tokens": max_sentence_tokens,
         "adapter_steps": adapter_steps, "epsilon": epsilon, "delta": delta, "level": level, "seed": seed,
+        "lead": lead,
         "formats": tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     }  # fmt: skip
     options: dict[str, Any] = {"model": model, "behavior": behavior, "undesired": undesired}
     options |= QUICK if quick else {}
     options |= {name: value for name, value in given.items() if value is not None}
+    _run(options, out, quick=quick, offline=offline)
 
+
+def _run(options: dict[str, Any], out: Path | None, *, quick: bool, offline: bool) -> None:
     from beb.cli.progress import ProgressBar
     from beb.cli.summary import print_summary
     from beb.experiments.measure import default_folder, run_measurement
