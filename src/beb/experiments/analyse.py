@@ -100,10 +100,6 @@ def analyse(store: Store) -> Measurement:
     key = _key_figures(curves, own, alpha)
     stated = assumptions(key, rest, _variance_trend(ratios, setting), setting)
     widest = _widest(key)
-    inputs = BoundInputs(
-        negative.kl["positive"], negative.kl["target"], ratios.evidence, ratios.negative, negative.predicted,
-        negative.behavior,
-    )  # fmt: skip
     return Measurement(
         meta=meta,
         gate=gate(store),
