@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+INTERRUPTED = 130
 QUICK = {"prompts": 8, "sentences": 4, "responses": 1}
 
 
@@ -77,8 +78,12 @@ def _run(options: dict[str, Any], out: Path | None, *, quick: bool, offline: boo
     started = time.perf_counter()
     spec = make_spec(options)
     folder = out or default_folder(spec, quick=quick)
-    with ProgressBar(Console(stderr=True)) as bar:
-        measurement = run_measurement(spec, folder, offline=offline, progress=bar)
+    try:
+        with ProgressBar(Console(stderr=True)) as bar:
+            measurement = run_measurement(spec, folder, offline=offline, progress=bar)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished work is saved: run the same command again to go on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     with Store.read(folder) as store:
         path = write_report(store, measurement, folder / "report.html")
     console = Console()

@@ -96,10 +96,9 @@ def analyse(store: Store) -> Measurement:
         line=line_reading(negative.kl["target"], level=setting.level),
         behavior=logistic_fits(behavior, components[0], setting),
     )
-    own = components[0].curve
-    key = _key_figures(curves, own, alpha)
+    key = _key_figures(curves, components[0].curve, alpha)
     stated = assumptions(key, rest, _variance_trend(ratios, setting), setting)
-    widest = _widest(key)
+    widest, shown = _widest(key), tuple(each.curve for each in behavior)
     return Measurement(
         meta=meta,
         gate=gate(store),
@@ -116,17 +115,11 @@ def analyse(store: Store) -> Measurement:
         kl_to_target_curve=curves["kl_to_target"],
         alpha=alpha,
         gamma=key["gamma"],
-        gamma_uncorrected=largest(own.raw, name="gamma uncorrected, over tested prompts"),
+        gamma_uncorrected=largest(components[0].curve.raw, name="gamma uncorrected, over tested prompts"),
         components=tuple(each.curve for each in components),
-        behavior=tuple(each.curve for each in behavior),
+        behavior=shown,
         predictions=predictions(alpha, ratios.negative, components[0], behavior, setting),
-        bounds=bound_reports(
-            BoundInputs.of(negative, ratios.evidence, ratios.negative),
-            alpha,
-            tuple(each.curve for each in behavior),
-            stated,
-            setting,
-        ),
+        bounds=bound_reports(BoundInputs.of(negative, ratios.evidence, ratios.negative), alpha, shown, stated, setting),
         assumptions=tuple(stated.values()),
         widest=widest,
         prompts_to_halve=prompts_to_halve(key[widest]),
