@@ -83,7 +83,9 @@ def test_rows_grow_beyond_their_first_size(llama: HuggingFaceModel) -> None:
 def test_a_request_that_cannot_fit_is_a_failure_beside_the_others(llama: HuggingFaceModel) -> None:
     fits, too_long = SampleRequest(llama.start_ids, 1, 10, 1), SampleRequest(llama.start_ids, 26, 10, 1)
     first, failed, second = llama.sample([fits, too_long, fits])
-    assert first == second
+    assert first.token_ids == second.token_ids
+    # Rows of one batch may be summed in another order: equal up to the rounding of fp32.
+    np.testing.assert_allclose(first.log_probs, second.log_probs, atol=1e-5)
     assert isinstance(failed, Failure)
     assert failed.kind == "context-full"
     assert "256" in failed.detail

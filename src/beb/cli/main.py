@@ -27,8 +27,6 @@ app.command("report")(report)
 app.command("export")(export)
 app.command("reproduce")(reproduce)
 
-INTERRUPTED = 130
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -54,9 +52,6 @@ def main() -> None:
     except BebError as error:
         _say(f"error: {' '.join(str(error).split())}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("stopped; finished work is saved: run the same command again to go on")
-        sys.exit(INTERRUPTED)
     except MemoryError:
         _say("error: out of memory; finished work is saved: close other programs or lower --sentences, then run again")
         sys.exit(1)

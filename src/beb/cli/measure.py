@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+INTERRUPTED = 130
 QUICK = {"prompts": 8, "sentences": 4, "responses": 1}
 
 
@@ -36,6 +37,9 @@ def measure(
     undesired: Annotated[
         bool, typer.Option("--undesired", help="Showing the behavior of a .jsonl file is the negative pole.")
     ] = False,
+    lead: Annotated[
+        str | None, typer.Option(help="Opening text of the plain format, not scored. [default: Here is what I think.]")
+    ] = None,
     formats: Annotated[str | None, typer.Option(help="plain, chat or plain,chat. [default: both]")] = None,
     dtype: Annotated[str | None, typer.Option(help="fp32 or bf16 weights. [default: fp32]")] = None,
     kl: Annotated[
@@ -54,12 +58,16 @@ def measure(
         "prompts": prompts, "sentences": sentences, "responses": responses, "negative": negative, "positive": positive,
         "scorer": scorer, "dtype": dtype, "kl": kl, "max_sentence_tokens": max_sentence_tokens,
         "adapter_steps": adapter_steps, "epsilon": epsilon, "delta": delta, "level": level, "seed": seed,
+        "lead": lead,
         "formats": tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     }  # fmt: skip
     options: dict[str, Any] = {"model": model, "behavior": behavior, "undesired": undesired}
     options |= QUICK if quick else {}
     options |= {name: value for name, value in given.items() if value is not None}
+    _run(options, out, quick=quick, offline=offline)
 
+
+def _run(options: dict[str, Any], out: Path | None, *, quick: bool, offline: bool) -> None:
     from beb.cli.progress import ProgressBar
     from beb.cli.summary import print_summary
     from beb.experiments.measure import default_folder, run_measurement
@@ -70,8 +78,12 @@ def measure(
     started = time.perf_counter()
     spec = make_spec(options)
     folder = out or default_folder(spec, quick=quick)
-    with ProgressBar(Console(stderr=True)) as bar:
-        measurement = run_measurement(spec, folder, offline=offline, progress=bar)
+    try:
+        with ProgressBar(Console(stderr=True)) as bar:
+            measurement = run_measurement(spec, folder, offline=offline, progress=bar)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished work is saved: run the same command again to go on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     with Store.read(folder) as store:
         path = write_report(store, measurement, folder / "report.html")
     console = Console()

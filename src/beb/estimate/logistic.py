@@ -11,7 +11,7 @@ from scipy.special import expit
 from beb.estimate.checks import Array
 
 N_STEPS = 60
-STILL_STEPS = 4
+STUCK = 1e6
 N_GRID = (16, 33)
 
 
@@ -118,7 +118,6 @@ def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
     movable = np.array([True, True, problem.free_low, problem.free_high])
     loss = ((curve - fitted_curve(problem, theta)) ** 2).sum(axis=1)
     damping = np.full(theta.shape[0], 1e-3)
-    still = 0
     for _ in range(N_STEPS):
         residual = curve - fitted_curve(problem, theta)
         jacobian = _jacobian(problem, theta)
@@ -132,11 +131,12 @@ def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
         trial = np.where(movable, np.clip(theta + np.clip(step[:, :, 0], -1, 1), lower, upper), theta)
         trial_loss = ((curve - fitted_curve(problem, trial)) ** 2).sum(axis=1)
         better = trial_loss < loss
-        still = 0 if (loss - trial_loss > 1e-13).any() else still + 1
+        # A rejected step only asks for more damping; a row has arrived when a step is taken and gains nothing more.
+        arrived = np.where(better, loss - trial_loss <= 1e-13, damping >= STUCK)
         theta = np.where(better[:, None], trial, theta)
         loss = np.where(better, trial_loss, loss)
         damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        if still == STILL_STEPS:
+        if arrived.all():
             break
     return theta
 

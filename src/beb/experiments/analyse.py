@@ -20,7 +20,7 @@ from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
 from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays
 from beb.experiments.behavior_curves import behavior_curves, component_curve, logistic_fits
 from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
-from beb.experiments.measurement import AlphaReadings, Gate, Measurement
+from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Gate, Measurement
 from beb.experiments.predictions import predictions
 from beb.experiments.setting import NATS_PER_SENTENCE, Setting
 from beb.experiments.store import Store
@@ -96,22 +96,9 @@ def analyse(store: Store) -> Measurement:
         line=line_reading(negative.kl["target"], level=setting.level),
         behavior=logistic_fits(behavior, components[0], setting),
     )
-    own = components[0].curve
-    key = {
-        "beta": smallest(curves["beta"], name="beta"),
-        "beta_prime": largest(curves["beta_prime"], name="beta_prime"),
-        "sigma2": sigma_squared(curves["sigma2"]),
-        "gamma": largest(own.corrected or own.raw, name="gamma, over tested prompts"),
-        "log 1/alpha (plateau)": rest.log_inverse_alpha,
-        "log 1/alpha (line)": alpha.line.log_inverse_alpha,
-    }
-    trend = variance_trend(ratios.negative, setting.lengths_after, level=setting.level, rng=setting.rng("trend"))
-    stated = assumptions(key, rest, trend, setting)
-    widest = _widest(key)
-    inputs = BoundInputs(
-        negative.kl["positive"], negative.kl["target"], ratios.evidence, ratios.negative, negative.predicted,
-        negative.behavior,
-    )  # fmt: skip
+    key = _key_figures(curves, components[0].curve, alpha)
+    stated = assumptions(key, rest, _variance_trend(ratios, setting), setting)
+    widest, shown = _widest(key), tuple(each.curve for each in behavior)
     return Measurement(
         meta=meta,
         gate=gate(store),
@@ -128,11 +115,11 @@ def analyse(store: Store) -> Measurement:
         kl_to_target_curve=curves["kl_to_target"],
         alpha=alpha,
         gamma=key["gamma"],
-        gamma_uncorrected=largest(own.raw, name="gamma uncorrected, over tested prompts"),
+        gamma_uncorrected=largest(components[0].curve.raw, name="gamma uncorrected, over tested prompts"),
         components=tuple(each.curve for each in components),
-        behavior=tuple(each.curve for each in behavior),
+        behavior=shown,
         predictions=predictions(alpha, ratios.negative, components[0], behavior, setting),
-        bounds=bound_reports(inputs, alpha, tuple(each.curve for each in behavior), stated, setting),
+        bounds=bound_reports(BoundInputs.of(negative, ratios.evidence, ratios.negative), alpha, shown, stated, setting),
         assumptions=tuple(stated.values()),
         widest=widest,
         prompts_to_halve=prompts_to_halve(key[widest]),
@@ -140,6 +127,22 @@ def analyse(store: Store) -> Measurement:
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
         notes=_notes(meta, setting),
     )
+
+
+def _variance_trend(ratios: LogRatios, setting: Setting) -> Estimate:
+    return variance_trend(ratios.negative, setting.lengths_after, level=setting.level, rng=setting.rng("trend"))
+
+
+def _key_figures(curves: Mapping[str, Band], own: BehaviorCurve, alpha: AlphaReadings) -> dict[str, Estimate]:
+    """The figures that enter the bounds, by name. own: B of P₋ itself."""
+    return {
+        "beta": smallest(curves["beta"], name="beta"),
+        "beta_prime": largest(curves["beta_prime"], name="beta_prime"),
+        "sigma2": sigma_squared(curves["sigma2"]),
+        "gamma": largest(own.corrected or own.raw, name="gamma, over tested prompts"),
+        "log 1/alpha (plateau)": alpha.plateau.log_inverse_alpha,
+        "log 1/alpha (line)": alpha.line.log_inverse_alpha,
+    }
 
 
 def _divergence_curves(

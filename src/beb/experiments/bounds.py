@@ -16,7 +16,7 @@ from beb.estimate.classification import corrected_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
 from beb.estimate.prior import Plateau
-from beb.experiments.arrays import Floats
+from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
 
@@ -36,6 +36,13 @@ class BoundInputs:
     log_ratio: Floats
     predicted: NDArray[np.int64]
     behavior: Floats
+
+    @classmethod
+    def of(cls, negative: PromptArrays, evidence: Floats, log_ratio: Floats) -> BoundInputs:
+        """From the scored prompts of P₋."""
+        return cls(
+            negative.kl["positive"], negative.kl["target"], evidence, log_ratio, negative.predicted, negative.behavior
+        )
 
 
 def assumptions(key: Mapping[str, Estimate], rest: Plateau, trend: Estimate, setting: Setting) -> dict[str, Assumption]:

@@ -18,6 +18,7 @@ class MeasureSpec(BaseModel):
     model: target P. behavior: pack name or statement file. negative, positive: components ("lora" fits an adapter on
     the behavior's statements; see `beb.models.components` for the other forms). scorer: B.
     prompts: prompts sampled from each component. sentences: N, sentences per prompt. responses: per prompt and length.
+    lead: opening text s₀ of the plain format, given and never scored ("" for none; exact worlds have none).
     kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo").
     epsilon, delta: of the theorems. level: of every interval. seed: of everything random.
     """
@@ -34,6 +35,7 @@ class MeasureSpec(BaseModel):
     prompts: int = Field(default=24, le=100_000)
     sentences: int = Field(default=5, ge=1, le=1000)
     responses: int = Field(default=1, ge=1, le=10_000)
+    lead: str = Field(default="Here is what I think.\n", max_length=10_000)
     formats: tuple[Format, ...] = ("plain", "chat")
     max_sentence_tokens: int = Field(default=40, ge=4, le=4096)
     kl: Literal["exact", "monte-carlo"] = "exact"

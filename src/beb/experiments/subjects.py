@@ -87,8 +87,15 @@ def load_subjects(spec: MeasureSpec, places: Places, notify: Notify) -> Subjects
 
     notify("loading the model", 0, 1)
     behavior = load_behavior(spec.behavior, undesired=spec.undesired)
-    target = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
-    return _Loading(spec, places, notify, target, behavior).subjects()
+    bare = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    return _Loading(spec, places, notify, bare, _led(bare, spec.lead), behavior).subjects()
+
+
+def _led(model: LanguageModel, lead: str) -> LanguageModel:
+    from beb.models.components import with_lead
+    from beb.models.huggingface import HuggingFaceModel
+
+    return with_lead(model, lead) if lead and isinstance(model, HuggingFaceModel) else model
 
 
 def versions() -> dict[str, str]:
@@ -126,11 +133,12 @@ def world_subjects(spec: MeasureSpec, world: World) -> Subjects:
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """A target and a behavior, on the way to all subjects."""
+    """A target (bare, and after the opening text) and a behavior, on the way to all subjects."""
 
     spec: MeasureSpec
     places: Places
     notify: Notify
+    bare: LanguageModel
     target: LanguageModel
     behavior: Behavior
 
@@ -165,7 +173,9 @@ class _Loading:
         if description != "lora":
             from beb.models.components import load_component
 
-            return load_component(target, description, dtype=spec.dtype, offline=self.places.offline)
+            component = load_component(target, description, dtype=spec.dtype, offline=self.places.offline)
+            # Another checkpoint reads the text after the same opening as the target.
+            return _led(component, spec.lead) if description.startswith("model:") else component
         from beb.models.adapters import lora_component
         from beb.models.huggingface import HuggingFaceModel
         from beb.models.training import AdapterSpec, fit_adapter
@@ -179,7 +189,7 @@ class _Loading:
             rank=spec.adapter_rank,
             steps=spec.adapter_steps,
             learning_rate=spec.adapter_learning_rate,
-            # One seed for both poles: the same initial matrices, so that what they do not owe to the statements cancels.
+            # One seed for both poles: the same initial matrices, so that their share in the log ratio cancels.
             seed=derive_seed(spec.seed, "adapter"),
         )
         path = fit_adapter(
@@ -197,7 +207,7 @@ class _Loading:
         if spec.scorer == "probe":
             from beb.models.embedder import load_embedder
 
-            embed = load_embedder(self.target, offline=self.places.offline)
+            embed = load_embedder(self.bare, offline=self.places.offline)
             return cached_probe(self.behavior, embed, seed=seed, cache=self.places.cache / "probes")
         if spec.scorer == "likelihood":
             if spec.positive == "residual":

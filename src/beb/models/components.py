@@ -63,6 +63,24 @@ def persona_component(target: HuggingFaceModel, persona: str) -> HuggingFaceMode
     return target.component(info, start_ids=start_ids)
 
 
+def with_lead(target: HuggingFaceModel, lead: str) -> HuggingFaceModel:
+    """The same model reading every text after an opening s₀, which is given and never scored.
+
+    lead: the opening text, for example a line that asks for first-person prose; it stands after the start token. Chat
+    frames are not changed.
+    Source: Wolf et al. 2024, Definitions 4 and 6, condition on such an s₀.
+    """
+    start_ids = target.start_ids + target.encode(lead)
+    info = derived_info(
+        target.info,
+        name=target.info.name,
+        kind=target.info.kind,
+        fingerprint=combined(("lead", target.info.fingerprint, *map(str, start_ids))),
+        context=f"{target.info.context}, then {lead!r}",
+    )
+    return target.component(info, start_ids=start_ids)
+
+
 def _lora(target: HuggingFaceModel, path: str) -> LanguageModel:
     from beb.models.adapters import lora_component
 

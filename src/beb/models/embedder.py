@@ -33,7 +33,7 @@ class HiddenStateEmbedder:
 
 
 def load_embedder(target: LanguageModel, *, offline: bool) -> HiddenStateEmbedder:
-    """The embedded model's features; its weights are shared if it is the target itself, in fp32.
+    """The embedded model's features; its weights are shared if it is the target itself, in fp32 and without a lead.
 
     Raises: NotAModel if the embedded model cannot be had.
     """

@@ -202,9 +202,10 @@ def qualities(m: Measurement) -> tuple[Quality, ...]:
 
 
 def _row(name: str, estimate: Estimate, meaning: str) -> KeyFigure:
-    return KeyFigure(
-        name, value_text(estimate), interval_text(estimate), estimate.unit, count_text(estimate.n, "prompt"), meaning
-    )
+    # A value whose interval excludes nothing would be read as a finding.
+    says_nothing = math.isinf(estimate.low) and math.isinf(estimate.high)
+    value = "not identified" if says_nothing else value_text(estimate)
+    return KeyFigure(name, value, interval_text(estimate), estimate.unit, count_text(estimate.n, "prompt"), meaning)
 
 
 def _format(name: str) -> str:
