@@ -97,7 +97,7 @@ def analyse(store: Store) -> Measurement:
         behavior=logistic_fits(behavior, components[0], setting),
     )
     key = _key_figures(curves, components[0].curve, alpha)
-    stated = assumptions(key, rest, _variance_trend(ratios, setting), setting)
+    stated = assumptions(key, alpha, _variance_trend(ratios, setting), setting)
     widest, shown = _widest(key), tuple(each.curve for each in behavior)
     return Measurement(
         meta=meta,

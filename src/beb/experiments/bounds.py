@@ -15,7 +15,6 @@ from beb.estimate.bands import JointBox, joint_box, mean_band
 from beb.estimate.classification import corrected_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
-from beb.estimate.prior import Plateau
 from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
@@ -45,12 +44,19 @@ class BoundInputs:
         )
 
 
-def assumptions(key: Mapping[str, Estimate], rest: Plateau, trend: Estimate, setting: Setting) -> dict[str, Assumption]:
+def assumptions(
+    key: Mapping[str, Estimate], alpha: AlphaReadings, trend: Estimate, setting: Setting
+) -> dict[str, Assumption]:
     """The premises of Theorems 1 and 5 with what was measured for each, by name."""
     tested = f"n ≤ {setting.spec.sentences}"
+    rest, cap = alpha.plateau, max(each.value for each in alpha.cap)
     kappa = f"proxy gap κ = {_text(rest.kappa)} nats per sentence"
     if rest.verdict == "mixture contradicted":
         mixture = assess("mixture", "contradicted", f"{kappa}: P₋ is no component of P with a length-free weight")
+    elif cap > rest.log_inverse_alpha.high:
+        # The cap is certain in any mixture, so a lower plateau has not been reached yet, or there is no mixture.
+        late = f"{kappa}; evidence of {cap:.3g} nats was seen, above the plateau's reading: no rest by {tested}"
+        mixture = assess("mixture", "not measured", late)
     elif rest.verdict == "mixture not contradicted":
         mixture = assess("mixture", "held", f"{kappa}, over {tested}")
     else:
