@@ -19,7 +19,7 @@ SOURCES: tuple[Source, ...] = ("negative", "positive")
 
 PROMPTS_PER_SAMPLE = 64
 PROMPTS_PER_SCORE = 16
-PROMPTS_PER_RESPONSE = 24
+PROMPTS_PER_RESPONSE = 20
 TOKENS_PER_SENTENCE = 14  # only for the progress bar's weights
 
 

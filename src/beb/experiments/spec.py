@@ -32,7 +32,7 @@ class MeasureSpec(BaseModel):
     positive: str = "lora"
     scorer: str = "probe"
     dtype: Literal["fp32", "bf16"] = "fp32"
-    prompts: int = Field(default=24, le=100_000)
+    prompts: int = Field(default=20, le=100_000)
     sentences: int = Field(default=5, ge=1, le=1000)
     responses: int = Field(default=1, ge=1, le=10_000)
     lead: str = Field(default="Here is what I think.\n", max_length=10_000)
