@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from beb.core import bounds
     from beb.core.estimate import Band, Estimate
     from beb.errors import BebError
-    from beb.experiments.analyse import analyse
     from beb.experiments.measure import measure
     from beb.experiments.measurement import Measurement
+    from beb.experiments.registry import analyse
     from beb.experiments.reproduce import reproduce
     from beb.experiments.spec import MeasureSpec
     from beb.experiments.store import Store
@@ -41,7 +41,7 @@ _HOMES = {
     "Score": "beb.interfaces.scorer",
     "Scorer": "beb.interfaces.scorer",
     "Store": "beb.experiments.store",
-    "analyse": "beb.experiments.analyse",
+    "analyse": "beb.experiments.registry",
     "bounds": "beb.core",
     "known_behaviors": "beb.behaviors.packs",
     "known_models": "beb.models.catalog",

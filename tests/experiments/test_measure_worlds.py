@@ -11,8 +11,9 @@ import pytest
 
 import beb
 from beb.errors import BadSpec, GateFailed, TooFewPrompts
-from beb.experiments.analyse import analyse
-from beb.experiments.measure import measure_subjects
+from beb.experiments.experiment import run_with_subjects
+from beb.experiments.measure import MEASURE
+from beb.experiments.registry import analyse
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
 from beb.experiments.subjects import Subjects, world_subjects
@@ -42,7 +43,7 @@ def test_every_named_world_is_measured(tmp_path: Path, name: str) -> None:
 
 def test_the_proxy_gap_is_seen_where_there_is_one(tmp_path: Path) -> None:
     spec = MeasureSpec(model="world:not-a-mixture", prompts=64, sentences=8, formats=("plain",))
-    result = measure_subjects(spec, subjects(spec, "not-a-mixture"), tmp_path)
+    result = run_with_subjects(MEASURE, spec, subjects(spec, "not-a-mixture"), tmp_path)
     assert result.alpha.plateau.verdict == "mixture contradicted"
     assert result.alpha.plateau.kappa.low > 0
     status = {assumption.name: assumption.status for assumption in result.assumptions}
@@ -50,16 +51,16 @@ def test_the_proxy_gap_is_seen_where_there_is_one(tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
-    runs = [measure_subjects(SPEC, subjects(), tmp_path / name) for name in ("a", "b")]
+    runs = [run_with_subjects(MEASURE, SPEC, subjects(), tmp_path / name) for name in ("a", "b")]
     assert runs[0].to_json() == runs[1].to_json()
     other = SPEC.model_copy(update={"seed": 1})
-    assert measure_subjects(other, subjects(other), tmp_path / "c").beta.value != runs[0].beta.value
+    assert run_with_subjects(MEASURE, other, subjects(other), tmp_path / "c").beta.value != runs[0].beta.value
 
 
 def test_a_longer_run_contains_the_shorter_one(tmp_path: Path) -> None:
-    measure_subjects(SPEC, subjects(), tmp_path / "short")
+    run_with_subjects(MEASURE, SPEC, subjects(), tmp_path / "short")
     longer = SPEC.model_copy(update={"prompts": 40})
-    measure_subjects(longer, subjects(longer), tmp_path / "long")
+    run_with_subjects(MEASURE, longer, subjects(longer), tmp_path / "long")
     with Store.read(tmp_path / "short") as a, Store.read(tmp_path / "long") as b:
         texts = [{(r["source"], r["prompt"]): r["text"] for r in store.rows("prompts")} for store in (a, b)]
     assert len(texts[1]) == 80
@@ -69,7 +70,7 @@ def test_a_longer_run_contains_the_shorter_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("positive", ["target", "residual"])
 def test_other_positive_components(tmp_path: Path, positive: str) -> None:
     spec = MeasureSpec(model="world:coin", prompts=16, sentences=6, formats=("plain",), positive=positive)
-    result = measure_subjects(spec, subjects(spec, "coin"), tmp_path)
+    result = run_with_subjects(MEASURE, spec, subjects(spec, "coin"), tmp_path)
     assert result.beta.value > 0
     if positive == "residual":
         # In an exact mixture the residual is the positive component, nearly, while prompts from P₋ are short.
@@ -79,7 +80,7 @@ def test_other_positive_components(tmp_path: Path, positive: str) -> None:
 
 def test_monte_carlo_divergences_are_labelled_and_agree(tmp_path: Path) -> None:
     spec = MeasureSpec(model="world:markov", prompts=200, sentences=3, formats=("plain",), kl="monte-carlo")
-    result = measure_subjects(spec, subjects(spec), tmp_path)
+    result = run_with_subjects(MEASURE, spec, subjects(spec), tmp_path)
     assert "Monte Carlo" in result.notes[0]
     exact = truth(get_world("markov"), 3)
     inside = [
@@ -104,7 +105,7 @@ class Flaky(Scorer):
 
 def test_failures_are_counted_never_scored_and_bound_the_worst_case(tmp_path: Path) -> None:
     whole = subjects()
-    result = measure_subjects(SPEC, replace(whole, scorer=Flaky(whole.scorer, 7)), tmp_path)
+    result = run_with_subjects(MEASURE, SPEC, replace(whole, scorer=Flaky(whole.scorer, 7)), tmp_path)
     curve = next(c for c in result.behavior if c.condition == "negative")
     assert curve.n_failures > 0
     assert result.failures["score: timeout"] > 0
@@ -120,7 +121,7 @@ def test_components_that_cannot_tell_the_poles_apart_are_refused(tmp_path: Path)
     whole = subjects()
     blind = replace(whole, make_positive=lambda _: whole.negative)
     with pytest.raises(GateFailed, match=r"classify only 50%.*raise --adapter-steps"):
-        measure_subjects(SPEC, blind, tmp_path)
+        run_with_subjects(MEASURE, SPEC, blind, tmp_path)
     with Store.read(tmp_path) as store:
         assert store.done() == {"gate"}
 
@@ -134,7 +135,7 @@ def test_an_unfinished_run_has_no_numbers_yet(tmp_path: Path) -> None:
             raise StopError
 
     with pytest.raises(StopError):
-        measure_subjects(SPEC, subjects(), tmp_path, progress=stop)
+        run_with_subjects(MEASURE, SPEC, subjects(), tmp_path, progress=stop)
     with Store.read(tmp_path) as store, pytest.raises(TooFewPrompts, match="0 prompts of the negative component"):
         analyse(store)
 
@@ -145,11 +146,11 @@ def test_a_world_takes_no_other_components() -> None:
 
 
 def test_the_shuffled_control_exchanges_sentences_at_their_positions(tmp_path: Path) -> None:
-    from beb.experiments.work import Worker
+    from beb.experiments.work import MeasureWorker
 
-    measure_subjects(SPEC, subjects(), tmp_path)
+    run_with_subjects(MEASURE, SPEC, subjects(), tmp_path)
     with Store.read(tmp_path) as store:
-        worker = Worker(SPEC, subjects(), store)
+        worker = MeasureWorker(SPEC, subjects(), store)
         rows = store.rows("prompts", source="negative")
         sentences = {
             row["prompt"]: [

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beb.errors import BadSpec, TooFewPrompts
-from beb.experiments.plan import CONDITIONS, plan
+from beb.experiments.plan import CONDITIONS, plan_measure
 from beb.experiments.spec import MeasureSpec, derive_seed, make_spec
 
 
 @given(prompts=st.integers(5, 200), sentences=st.integers(3, 12), residual=st.booleans())
 def test_every_prompt_is_sampled_scored_answered_and_judged_once(prompts: int, sentences: int, residual: bool) -> None:
     spec = MeasureSpec(prompts=prompts, sentences=sentences, positive="residual" if residual else "lora")
-    items = plan(spec, ("plain", "chat"))
+    items = plan_measure(spec, ("plain", "chat"))
     assert len({item.key for item in items}) == len(items)
     covered: dict[tuple[str, str, str], list[int]] = {}
     for item in items:
-        covered.setdefault((item.kind, item.format, item.source), []).extend(range(item.first, item.stop))
+        covered.setdefault((item.kind, item.variant, item.source), []).extend(range(item.first, item.stop))
     for (kind, _, _), done in covered.items():
         assert done == ([] if kind == "gate" else list(range(prompts)))
     answered = {(name, condition) for kind, name, condition in covered if kind == "respond"}
@@ -28,7 +28,7 @@ def test_every_prompt_is_sampled_scored_answered_and_judged_once(prompts: int, s
 @given(prompts=st.integers(5, 100))
 def test_an_item_needs_only_what_stands_before_it(prompts: int) -> None:
     for positive in ("lora", "residual"):
-        order = [(i.kind, i.source) for i in plan(MeasureSpec(prompts=prompts, positive=positive), ("plain",))]
+        order = [(i.kind, i.source) for i in plan_measure(MeasureSpec(prompts=prompts, positive=positive), ("plain",))]
         last = {key: position for position, key in enumerate(order)}
         first = {key: order.index(key) for key in last}
         assert last["sample", "negative"] < first["score", "negative"]
@@ -51,10 +51,10 @@ def test_a_longer_run_keeps_the_seeds_of_a_shorter_one() -> None:
 
 def test_options_out_of_range_are_named() -> None:
     with pytest.raises(TooFewPrompts, match="4 prompts and needs at least 5; raise --prompts"):
-        make_spec({"prompts": 4})
+        make_spec(MeasureSpec, {"prompts": 4})
     with pytest.raises(BadSpec, match=r"level: .* \(given: 0.3\)"):
-        make_spec({"level": 0.3})
+        make_spec(MeasureSpec, {"level": 0.3})
     with pytest.raises(BadSpec, match="colour"):
-        make_spec({"colour": "red"})
+        make_spec(MeasureSpec, {"colour": "red"})
     with pytest.raises(BadSpec, match="formats is empty"):
-        make_spec({"formats": ()})
+        make_spec(MeasureSpec, {"formats": ()})

@@ -73,7 +73,7 @@ def test_a_killed_world_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert hits >= 3
     assert content(broken) == content(whole)
     with Store.read(whole) as a, Store.read(broken) as b:
-        from beb.experiments.analyse import analyse
+        from beb.experiments.registry import analyse
 
         assert analyse(a).to_json() == analyse(b).to_json()
 

@@ -12,7 +12,8 @@ from scipy.special import expit
 from beb.core.bounds import random_prompt, single_prompt
 from beb.core.estimate import Band, Estimate
 from beb.core.logspace import log_odds
-from beb.experiments.measure import measure_subjects
+from beb.experiments.experiment import run_with_subjects
+from beb.experiments.measure import MEASURE
 from beb.experiments.measurement import Measurement
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.subjects import world_subjects
@@ -34,7 +35,7 @@ def world_for(seed: int) -> World:
 def measure_world(seed: int) -> tuple[World, Measurement]:
     world, spec = world_for(seed), spec_for(seed)
     with tempfile.TemporaryDirectory() as folder:
-        return world, measure_subjects(spec, world_subjects(spec, world), Path(folder))
+        return world, run_with_subjects(MEASURE, spec, world_subjects(spec, world), Path(folder))
 
 
 def verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:

@@ -14,7 +14,8 @@ from beb.core.estimate import Band, Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.prior import LineReading, Plateau
 from beb.experiments import schema
-from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport, Gate, Measurement, Prediction
+from beb.experiments.gate import Gate
+from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport, Measurement, Prediction
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
 

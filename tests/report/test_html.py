@@ -208,10 +208,13 @@ def test_a_failed_write_keeps_the_old_report(hostile_store: Store, tmp_path: Pat
 
 
 def test_a_real_run_of_an_exact_world(tmp_path: Path) -> None:
-    from beb.experiments.measure import run_measurement
-    from beb.experiments.spec import make_spec
+    from beb.experiments.experiment import run_experiment
+    from beb.experiments.measure import MEASURE
+    from beb.experiments.spec import MeasureSpec, make_spec
 
-    m: Measurement = run_measurement(make_spec({"model": "world:coin", "prompts": 8, "sentences": 3}), tmp_path)
+    m: Measurement = run_experiment(
+        MEASURE, make_spec(MeasureSpec, {"model": "world:coin", "prompts": 8, "sentences": 3}), tmp_path
+    )
     with Store.read(tmp_path) as store:
         found = Page(write_report(store, m, tmp_path / "report.html").read_text(encoding="utf-8"))
     assert (found.wrong, found.open) == ([], [])

@@ -6,7 +6,8 @@ import dataclasses
 import math
 
 from beb.core.estimate import Estimate
-from beb.experiments.measurement import AlphaReadings, Gate, Measurement
+from beb.experiments.gate import Gate
+from beb.experiments.measurement import AlphaReadings, Measurement
 from beb.report.rounding import with_interval
 from beb.report.tables import alpha_rows, bound_rows, key_figures, qualities
 from beb.report.wording import findings, halving_text, warnings

@@ -14,7 +14,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="File to write. [default: RUN/report.html]")] = None,
 ) -> None:
     """Write the report of a finished run again; no model is loaded."""
-    from beb.experiments.analyse import analyse
+    from beb.experiments.registry import analyse
     from beb.experiments.store import Store
     from beb.report.html import write_report
 

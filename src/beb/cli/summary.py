@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from beb.cli.page import MOST_COLUMNS, VERDICT_STYLES, answer, failure_lines, heading
 from beb.experiments.measurement import Measurement
 from beb.report.inert import one_line
 from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
-from beb.report.wording import findings, halving_text, notes, spec, warnings
+from beb.report.wording import behavior_name, findings, halving_text, notes, spec, warnings
 
-_STATUS_STYLES = {"held": "green", "contradicted": "bold red", "not measured": "yellow"}
 _SHORT_UNITS = {"behavior expectation": "B in [−1, 1]"}
-_MOST_COLUMNS = 120
 
 
 def print_summary(measurement: Measurement, console: Console) -> None:
@@ -28,43 +26,22 @@ def print_summary(measurement: Measurement, console: Console) -> None:
     """
     m = measurement
     parts: list[RenderableType] = [
-        _heading(f"{one_line(str(spec(m)['model']), 60)} · {_behavior_name(m)}"),
-        *_answer(m),
-        _heading("Key figures, from n prompts"),
+        heading(f"{one_line(str(spec(m)['model']), 60)} · {behavior_name(m.meta)}"),
+        *answer(warnings(m), notes(m.notes), findings(m)),
+        heading("Key figures, from n prompts"),
         _key_table(m),
-        _heading("Four readings of α"),
+        heading("Four readings of α"),
         _alpha_table(m),
-        _heading("Premises of the theorems"),
+        heading("Premises of the theorems"),
         _premise_table(m),
-        _heading("Sentences that suffice, and what was observed"),
+        heading("Sentences that suffice, and what was observed"),
         _bound_table(m),
-        _heading("Instruments"),
+        heading("Instruments"),
         _quality_table(m),
-        *_failures(m),
+        *failure_lines(m.failures),
         Text(halving_text(m)),
     ]
-    console.print(Group(*parts), width=min(console.width, _MOST_COLUMNS), highlight=False)
-
-
-def _behavior_name(m: Measurement) -> str:
-    behavior = m.meta.get("fingerprints", {}).get("behavior", {})
-    return one_line(str(behavior.get("name") or spec(m)["behavior"]), 60)
-
-
-def _heading(text: str) -> RenderableType:
-    return Padding(Rule(Text(text, style="bold"), align="left", characters="─"), (1, 0, 0, 0))
-
-
-def _answer(m: Measurement) -> Iterable[RenderableType]:
-    for line in warnings(m):
-        yield Text.assemble(("! ", "bold red"), line)
-    for line in notes(m):
-        yield Text.assemble(("note: ", "bold"), line)
-    for finding in findings(m):
-        yield Padding(Text(finding.question, style="bold cyan"), (1, 0, 0, 0))
-        yield Text(finding.sentence)
-        if finding.detail:
-            yield Text(finding.detail, style="dim")
+    console.print(Group(*parts), width=min(console.width, MOST_COLUMNS), highlight=False)
 
 
 def _table(*columns: str) -> Table:
@@ -112,7 +89,7 @@ def _explained(columns: Sequence[str], rows: Sequence[Sequence[str]], meanings: 
 def _premise_table(m: Measurement) -> RenderableType:
     table = _table("premise", "verdict", "figure")
     for row in assumption_rows(m):
-        table.add_row(Text(row.name), Text(row.status, style=_STATUS_STYLES.get(row.status, "")), Text(row.figure))
+        table.add_row(Text(row.name), Text(row.status, style=VERDICT_STYLES.get(row.status, "")), Text(row.figure))
     return table
 
 
@@ -132,11 +109,3 @@ def _quality_table(m: Measurement) -> RenderableType:
     for row in qualities(m):
         table.add_row(Text(row.name), Text(row.figure, style="bold"), Text(row.meaning, style="dim"))
     return table
-
-
-def _failures(m: Measurement) -> Iterable[RenderableType]:
-    if m.failures:
-        told = "; ".join(f"{one_line(kind)} × {count:,}" for kind, count in m.failures.items())
-        yield Padding(Text(f"Failures (never scored as answers): {told}", style="yellow"), (1, 0, 0, 0))
-    else:
-        yield Padding(Text("Failures: none."), (1, 0, 0, 0))

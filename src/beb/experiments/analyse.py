@@ -1,4 +1,4 @@
-"""From the rows of a run to its numbers; no model is needed."""
+"""From the rows of the main job to its numbers; no model is needed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from beb.core.estimate import Band, Estimate
 from beb.errors import EstimateError
 from beb.estimate.bands import mean_band
 from beb.estimate.distinguishability import largest, smallest
-from beb.estimate.means import proportion
 from beb.estimate.power import prompts_to_halve
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
 from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays
 from beb.experiments.behavior_curves import behavior_curves, component_curve, logistic_fits
 from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
-from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Gate, Measurement
+from beb.experiments.gate import gate
+from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Measurement
 from beb.experiments.predictions import predictions
-from beb.experiments.setting import NATS_PER_SENTENCE, Setting
+from beb.experiments.setting import NATS_PER_SENTENCE, MeasureSetting, Setting
+from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
-
-GATE_THRESHOLD = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,35 +48,13 @@ class LogRatios:
         )
 
 
-def gate(store: Store) -> Gate:
-    """How well the sign of log P₋/P₊, less a threshold, classifies the held-out statements.
-
-    The threshold is 0, or the midpoint of the poles' medians on training statements where those were scored (a
-    component that was not fitted on a pole has no reason to be balanced against the other).
-    Source: Wolf et al. 2024, Table 1.
-    """
-    level = Setting.of(store.meta()).level
-    ratios: dict[tuple[str, str], list[float]] = {}
-    for row in store.rows("statements"):
-        ratio = row["log_p_negative"] - row["log_p_positive"]
-        ratios.setdefault((row["split"], row["pole"]), []).append(ratio)
-    threshold = 0.0
-    if ("train", "negative") in ratios:
-        threshold = float(np.mean([np.median(ratios["train", pole]) for pole in ("negative", "positive")]))
-    held_out = {pole: np.array(ratios["held-out", pole]) for pole in ("negative", "positive")}
-    right = int((held_out["negative"] > threshold).sum() + (held_out["positive"] <= threshold).sum())
-    total = sum(len(values) for values in held_out.values())
-    accuracy = proportion(right, total, level=level, unit="share of statements")
-    return Gate(accuracy, GATE_THRESHOLD, accuracy.value >= GATE_THRESHOLD)
-
-
-def analyse(store: Store) -> Measurement:
+def analyse_measure(store: Store) -> Measurement:
     """Every number of a complete run.
 
     Raises: EstimateError kinds if prompts are missing, for example because the run is not finished.
     """
     meta = store.meta()
-    setting = Setting.of(meta)
+    setting = Setting.of(meta, MeasureSpec)
     negative = prompt_arrays(store, "negative", setting.spec.sentences)
     positive = prompt_arrays(store, "positive", setting.spec.sentences)
     ratios = LogRatios.of(negative, positive)
@@ -129,7 +106,7 @@ def analyse(store: Store) -> Measurement:
     )
 
 
-def _variance_trend(ratios: LogRatios, setting: Setting) -> Estimate:
+def _variance_trend(ratios: LogRatios, setting: MeasureSetting) -> Estimate:
     return variance_trend(ratios.negative, setting.lengths_after, level=setting.level, rng=setting.rng("trend"))
 
 
@@ -146,7 +123,7 @@ def _key_figures(curves: Mapping[str, Band], own: BehaviorCurve, alpha: AlphaRea
 
 
 def _divergence_curves(
-    negative: PromptArrays, positive: PromptArrays, ratios: LogRatios, setting: Setting
+    negative: PromptArrays, positive: PromptArrays, ratios: LogRatios, setting: MeasureSetting
 ) -> dict[str, Band]:
     """βₙ, β′ₙ, KL(P₋‖P) by sentences before, Varₙ/n by sentences of the prompt."""
     # A Monte Carlo divergence of one prompt may be negative; an exact one cannot.
@@ -195,7 +172,7 @@ def _counts(store: Store, negative: PromptArrays, positive: PromptArrays) -> dic
     }
 
 
-def _notes(meta: Mapping[str, Any], setting: Setting) -> tuple[str, ...]:
+def _notes(meta: Mapping[str, Any], setting: MeasureSetting) -> tuple[str, ...]:
     notes = []
     dropped = [name for name in setting.spec.formats if name not in setting.formats]
     if dropped:

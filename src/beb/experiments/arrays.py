@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beb.errors import TooFewPrompts
-from beb.experiments.setting import Setting
 from beb.experiments.spec import MIN_PROMPTS
 from beb.experiments.store import Store
 from beb.interfaces.scorer import Score
@@ -69,13 +69,18 @@ def prompt_arrays(store: Store, source: str, n_sentences: int) -> PromptArrays:
 
 
 def response_arrays(
-    store: Store, format_name: str, condition: str, *, prompts: NDArray[np.int64], setting: Setting
+    store: Store,
+    format_name: str,
+    condition: str,
+    *,
+    prompts: NDArray[np.int64],
+    lengths: Sequence[int],
+    n_responses: int,
 ) -> ScoredArrays:
     """Scores of the responses of one condition; length 0 (no prompt) is shared and stored with "negative"."""
-    lengths = tuple(setting.lengths)
     index = {int(prompt): i for i, prompt in enumerate(prompts)}
     column = {length: i for i, length in enumerate(lengths)}
-    behavior = np.full((len(prompts), len(lengths), setting.spec.responses), np.nan)
+    behavior = np.full((len(prompts), len(lengths), n_responses), np.nan)
     predicted = np.full(behavior.shape, -1, dtype=np.int64)
     rows = store.rows("response_scores", format=format_name, condition=condition)
     if condition != "negative":
@@ -85,7 +90,7 @@ def response_arrays(
             score = _score(row)
             at = (index[row["prompt"]], column[row["sentences"]], row["response"])
             behavior[at], predicted[at] = score.behavior, score.predicted
-    return ScoredArrays(lengths, behavior, predicted)
+    return ScoredArrays(tuple(lengths), behavior, predicted)
 
 
 def _score(row: dict[str, Any]) -> Score:

@@ -15,7 +15,7 @@ from beb.estimate.means import worst_case_mean
 from beb.experiments.arrays import Floats, PromptArrays, ScoredArrays, response_arrays
 from beb.experiments.measurement import BehaviorCurve
 from beb.experiments.plan import CONDITIONS
-from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, Setting
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, MeasureSetting
 from beb.experiments.store import Store
 
 
@@ -27,27 +27,34 @@ class CurveWithRows:
     per_prompt: Floats
 
 
-def component_curve(arrays: PromptArrays, name: str, setting: Setting) -> CurveWithRows:
+def component_curve(arrays: PromptArrays, name: str, setting: MeasureSetting) -> CurveWithRows:
     """B of a component after n of its own sentences: a prompt's own next sentence is the sample."""
     scored = ScoredArrays(tuple(setting.lengths_before), arrays.behavior[:, :, None], arrays.predicted[:, :, None])
     return _curve(scored, "plain", name, setting)
 
 
 def behavior_curves(
-    store: Store, negative: PromptArrays, positive: PromptArrays, setting: Setting
+    store: Store, negative: PromptArrays, positive: PromptArrays, setting: MeasureSetting
 ) -> tuple[CurveWithRows, ...]:
     """One curve per format and kind of prompt; the prompts are the independent units."""
     curves = []
     for format_name in setting.formats:
         for condition in CONDITIONS:
             prompts = (positive if condition == "positive" else negative).prompts
-            scored = response_arrays(store, format_name, condition, prompts=prompts, setting=setting)
+            scored = response_arrays(
+                store,
+                format_name,
+                condition,
+                prompts=prompts,
+                lengths=setting.lengths,
+                n_responses=setting.spec.responses,
+            )
             curves.append(_curve(scored, format_name, condition, setting))
     return tuple(curves)
 
 
 def logistic_fits(
-    curves: tuple[CurveWithRows, ...], negative_itself: CurveWithRows, setting: Setting
+    curves: tuple[CurveWithRows, ...], negative_itself: CurveWithRows, setting: MeasureSetting
 ) -> dict[str, LogisticFit]:
     """The logistic law of each format's curve for prompts from P₋; its lower level is the measured B of P₋ itself."""
     own = row_means(negative_itself.per_prompt)
@@ -73,7 +80,7 @@ def row_means(values: Floats) -> Floats:
     return np.where(known.any(axis=1), totals / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
-def _curve(scored: ScoredArrays, format_name: str, condition: str, setting: Setting) -> CurveWithRows:
+def _curve(scored: ScoredArrays, format_name: str, condition: str, setting: MeasureSetting) -> CurveWithRows:
     missing = np.isnan(scored.behavior)
     per_prompt = row_means(scored.behavior.reshape(-1, scored.behavior.shape[2])).reshape(scored.behavior.shape[:2])
     label = f"behavior {format_name} {condition}"
@@ -98,7 +105,7 @@ def _curve(scored: ScoredArrays, format_name: str, condition: str, setting: Sett
     return CurveWithRows(curve, per_prompt)
 
 
-def _corrected(scored: ScoredArrays, label: str, setting: Setting) -> Band | None:
+def _corrected(scored: ScoredArrays, label: str, setting: MeasureSetting) -> Band | None:
     """None where the scorer's errors are unknown, or too large to be corrected."""
     if setting.confusion is None:
         return None

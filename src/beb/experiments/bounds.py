@@ -17,7 +17,7 @@ from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
 from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
-from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, MeasureSetting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class BoundInputs:
 
 
 def assumptions(
-    key: Mapping[str, Estimate], alpha: AlphaReadings, trend: Estimate, setting: Setting
+    key: Mapping[str, Estimate], alpha: AlphaReadings, trend: Estimate, setting: MeasureSetting
 ) -> dict[str, Assumption]:
     """The premises of Theorems 1 and 5 with what was measured for each, by name."""
     tested = f"n ≤ {setting.spec.sentences}"
@@ -78,7 +78,7 @@ def bound_reports(
     alpha: AlphaReadings,
     curves: tuple[BehaviorCurve, ...],
     stated: Mapping[str, Assumption],
-    setting: Setting,
+    setting: MeasureSetting,
 ) -> tuple[BoundReport, ...]:
     """Theorems 1 and 5 for each reading of α, with intervals from simultaneous limits of all inputs.
 
@@ -108,7 +108,7 @@ def bound_reports(
     return tuple(reports)
 
 
-def _intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: Setting) -> dict[str, Floats]:
+def _intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: MeasureSetting) -> dict[str, Floats]:
     """(n_prompts,) log 1/α of each prompt's own line, for each reading."""
     n = np.array(setting.lengths_after)
     window = n >= alpha.plateau.first
@@ -119,7 +119,9 @@ def _intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: Setting) -> 
     }
 
 
-def _measured(inputs: BoundInputs, intercept: Floats, name: str, level: float, setting: Setting) -> dict[str, Estimate]:
+def _measured(
+    inputs: BoundInputs, intercept: Floats, name: str, level: float, setting: MeasureSetting
+) -> dict[str, Estimate]:
     box = joint_box(
         {"beta": inputs.kl, "alpha": intercept[:, None]},
         {"sigma2": inputs.log_ratio / np.sqrt(setting.lengths_after)},
@@ -146,7 +148,7 @@ def _at_least_zero(e: Estimate) -> Estimate:
     return replace(e, value=value, low=low, high=high, exact=low == high)
 
 
-def _gamma(inputs: BoundInputs, level: float, setting: Setting) -> Estimate:
+def _gamma(inputs: BoundInputs, level: float, setting: MeasureSetting) -> Estimate:
     lengths, stream = setting.lengths_before, setting.rng("bounds gamma")
     if setting.confusion is not None:
         band = corrected_band(

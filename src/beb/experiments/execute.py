@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from beb.experiments.plan import Item
-from beb.experiments.store import Store
-from beb.experiments.work import Rows
+from beb.experiments.store import Rows, Store
 
 Progress = Callable[[str, float, float], None]
 """Called with what is being done, the work finished so far and the whole work (any one unit)."""

@@ -12,7 +12,7 @@ import pandas as pd
 
 from beb.errors import BebError
 from beb.experiments import schema
-from beb.experiments.analyse import analyse
+from beb.experiments.registry import analyse
 from beb.experiments.store import Store, mapped_errors
 
 SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -14,18 +14,7 @@ from beb.core.bounds import Assumption, PropagatedBound
 from beb.core.estimate import Band, Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.prior import LineReading, Plateau
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Does the pair of components tell held-out statements of the two poles apart?
-
-    accuracy: share classified right by the sign of log P₋/P₊, Wilson interval. passed: value >= threshold.
-    """
-
-    accuracy: Estimate
-    threshold: float
-    passed: bool
+from beb.experiments.gate import Gate
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from beb.estimate.bands import mean_band
 from beb.experiments.arrays import Floats
 from beb.experiments.behavior_curves import CurveWithRows, row_means
 from beb.experiments.measurement import AlphaReadings, Prediction
-from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, Setting
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, MeasureSetting
 
 LARGEST_LOG_INVERSE_ALPHA = 1e6
 
@@ -29,7 +29,7 @@ def predictions(
     log_ratio: Floats,
     negative_itself: CurveWithRows,
     curves: tuple[CurveWithRows, ...],
-    setting: Setting,
+    setting: MeasureSetting,
 ) -> tuple[Prediction, ...]:
     """B_P(n) = E[w] B₋ + (1 - E[w]) B₊ for each reading of α, with w from each prompt's measured log ratio.
 

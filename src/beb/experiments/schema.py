@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x42454231  # "BEB1": marks the file as a beb run
 
 DDL = """
@@ -51,6 +51,35 @@ CREATE TABLE response_scores (
     p_negative REAL NOT NULL, p_neutral REAL NOT NULL, p_positive REAL NOT NULL,
     PRIMARY KEY (format, condition, prompt, sentences, response)
 ) WITHOUT ROWID;
+CREATE TABLE turns (
+    item TEXT NOT NULL, arm TEXT NOT NULL, conversation INTEGER NOT NULL, turn INTEGER NOT NULL, speaker TEXT NOT NULL,
+    seed TEXT NOT NULL, token_ids BLOB NOT NULL, log_probs BLOB NOT NULL, sentence_ends BLOB NOT NULL,
+    n_cut INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (arm, conversation, turn, speaker)
+) WITHOUT ROWID;
+CREATE TABLE turn_log_probs (
+    item TEXT NOT NULL, arm TEXT NOT NULL, conversation INTEGER NOT NULL, turn INTEGER NOT NULL, speaker TEXT NOT NULL,
+    component TEXT NOT NULL, method TEXT NOT NULL, sentence_log_p BLOB NOT NULL,
+    PRIMARY KEY (arm, conversation, turn, speaker, component)
+) WITHOUT ROWID;
+CREATE TABLE turn_divergences (
+    item TEXT NOT NULL, arm TEXT NOT NULL, conversation INTEGER NOT NULL, turn INTEGER NOT NULL, speaker TEXT NOT NULL,
+    p TEXT NOT NULL, q TEXT NOT NULL, method TEXT NOT NULL, sentence_kl_nats BLOB NOT NULL,
+    PRIMARY KEY (arm, conversation, turn, speaker, p, q)
+) WITHOUT ROWID;
+CREATE TABLE turn_scores (
+    item TEXT NOT NULL, arm TEXT NOT NULL, conversation INTEGER NOT NULL, turn INTEGER NOT NULL, speaker TEXT NOT NULL,
+    p_negative REAL NOT NULL, p_neutral REAL NOT NULL, p_positive REAL NOT NULL,
+    PRIMARY KEY (arm, conversation, turn, speaker)
+) WITHOUT ROWID;
+CREATE TABLE given_texts (
+    item TEXT NOT NULL, name TEXT NOT NULL, component TEXT NOT NULL, method TEXT NOT NULL, text TEXT NOT NULL,
+    sentence_log_p BLOB NOT NULL, PRIMARY KEY (name, component)
+) WITHOUT ROWID;
+CREATE TABLE representations (
+    item TEXT NOT NULL, behavior TEXT NOT NULL, pole TEXT NOT NULL, position INTEGER NOT NULL, pooling TEXT NOT NULL,
+    n_layers INTEGER NOT NULL, text TEXT NOT NULL, hidden_states BLOB NOT NULL,
+    PRIMARY KEY (behavior, pole, position, pooling)
+) WITHOUT ROWID;
 CREATE TABLE failures (
     item TEXT NOT NULL, position INTEGER NOT NULL, subject TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
     PRIMARY KEY (item, position)
@@ -60,7 +89,8 @@ CREATE TABLE timings (item TEXT NOT NULL, finished TEXT NOT NULL, seconds REAL N
 
 ROW_TABLES = (
     "statements", "prompts", "prompt_log_probs", "prompt_divergences", "prompt_scores", "responses",
-    "response_scores", "failures",
+    "response_scores", "turns", "turn_log_probs", "turn_divergences", "turn_scores", "given_texts", "representations",
+    "failures",
 )  # fmt: skip
 VOLATILE_TABLES = ("timings",)
 
@@ -70,6 +100,7 @@ BLOB_TYPES: dict[str, np.dtype[Any]] = {
     "log_probs": np.dtype("<f8"),
     "sentence_log_p": np.dtype("<f8"),
     "sentence_kl_nats": np.dtype("<f8"),
+    "hidden_states": np.dtype("<f2"),
 }
 
 

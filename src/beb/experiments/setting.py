@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
-from beb.experiments.spec import MeasureSpec, derive_seed
+from beb.experiments.spec import AnySpec, MeasureSpec, derive_seed
 
 BEHAVIOR_UNIT = "behavior expectation"
 BEHAVIOR_LIMITS = (-1.0, 1.0)
@@ -16,17 +16,18 @@ NATS_PER_SENTENCE = "nats per sentence"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Generic[AnySpec]):
     """Read from a run's meta: spec, the formats that were sampled, and the scorer's confusion counts if it has any."""
 
-    spec: MeasureSpec
+    spec: AnySpec
     formats: tuple[str, ...]
     confusion: Sequence[Sequence[int]] | None
 
     @classmethod
-    def of(cls, meta: Mapping[str, Any]) -> Setting:
-        """From `Store.meta()`."""
-        return cls(MeasureSpec(**meta["spec"]), tuple(meta["formats"]), meta["fingerprints"]["scorer"]["confusion"])
+    def of(cls, meta: Mapping[str, Any], kind: type[AnySpec]) -> Setting[AnySpec]:
+        """From `Store.meta()` and the kind of specification that it holds."""
+        scorer = meta["fingerprints"].get("scorer") or {}
+        return cls(kind(**meta["spec"]), tuple(meta.get("formats", ())), scorer.get("confusion"))
 
     @property
     def level(self) -> float:
@@ -51,3 +52,6 @@ class Setting:
     def rng(self, name: str) -> np.random.Generator:
         """The bootstrap stream of one quantity: it depends on no other quantity."""
         return np.random.default_rng(derive_seed(self.spec.seed, "bootstrap", name))
+
+
+MeasureSetting = Setting[MeasureSpec]

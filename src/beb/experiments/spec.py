@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,12 +13,12 @@ from beb.errors import BadSpec, TooFewPrompts
 Format = Literal["plain", "chat"]
 
 
-class MeasureSpec(BaseModel):
-    """Options of the main job. Every field determines rows or numbers, and is stored with the run.
+class RunSpec(BaseModel):
+    """Options that every experiment on a model has. Every field determines rows or numbers, and is stored with the run.
 
     model: target P. behavior: pack name or statement file. negative, positive: components ("lora" fits an adapter on
     the behavior's statements; see `beb.models.components` for the other forms). scorer: B.
-    prompts: prompts sampled from each component. sentences: N, sentences per prompt. responses: per prompt and length.
+    prompts: prompts sampled from each component. sentences: N, sentences per prompt.
     lead: opening text s₀ of the plain format, given and never scored ("" for none; exact worlds have none).
     kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo").
     epsilon, delta: of the theorems. level: of every interval. seed: of everything random.
@@ -34,9 +35,7 @@ class MeasureSpec(BaseModel):
     dtype: Literal["fp32", "bf16"] = "fp32"
     prompts: int = Field(default=20, le=100_000)
     sentences: int = Field(default=5, ge=1, le=1000)
-    responses: int = Field(default=1, ge=1, le=10_000)
     lead: str = Field(default="Here is what I think.\n", max_length=10_000)
-    formats: tuple[Format, ...] = ("plain", "chat")
     max_sentence_tokens: int = Field(default=40, ge=4, le=4096)
     kl: Literal["exact", "monte-carlo"] = "exact"
     adapter_steps: int = Field(default=30, ge=1, le=100_000)
@@ -47,6 +46,13 @@ class MeasureSpec(BaseModel):
     level: float = Field(default=0.95, gt=0.5, lt=1)
     seed: int = Field(default=0, ge=0)
 
+
+class MeasureSpec(RunSpec):
+    """Options of the main job. responses: per prompt and length. formats: how the prompt reaches the target."""
+
+    responses: int = Field(default=1, ge=1, le=10_000)
+    formats: tuple[Format, ...] = ("plain", "chat")
+
     @model_validator(mode="after")
     def _sentences_for_line(self) -> MeasureSpec:
         if self.sentences < 3:
@@ -56,8 +62,11 @@ class MeasureSpec(BaseModel):
         return self
 
 
-def make_spec(options: dict[str, Any]) -> MeasureSpec:
-    """A validated specification from keyword options.
+AnySpec = TypeVar("AnySpec", bound=RunSpec)
+
+
+def make_spec(kind: type[AnySpec], options: Mapping[str, Any]) -> AnySpec:
+    """A validated specification of an experiment from keyword options.
 
     Raises: TooFewPrompts below 5 prompts (a simultaneous band over the lengths needs that many), BadSpec otherwise.
     """
@@ -65,7 +74,7 @@ def make_spec(options: dict[str, Any]) -> MeasureSpec:
     if isinstance(prompts, int) and prompts < MIN_PROMPTS:
         raise TooFewPrompts(f"beta has {prompts} prompts and needs at least {MIN_PROMPTS}; raise --prompts")
     try:
-        return MeasureSpec(**options)
+        return kind(**options)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "options"

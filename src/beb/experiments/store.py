@@ -19,6 +19,8 @@ from beb.experiments import schema
 
 RUN_FILE = "run.sqlite"
 Row = Mapping[str, Any]
+Rows = dict[str, list[dict[str, Any]]]
+"""What a work item brings: table -> rows."""
 
 
 @contextmanager

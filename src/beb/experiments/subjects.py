@@ -18,7 +18,7 @@ from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
 from beb.errors import BadSpec
 from beb.experiments.probe_cache import cached_probe
-from beb.experiments.spec import MeasureSpec, derive_seed
+from beb.experiments.spec import RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
 from beb.models.scoring import text_log_probs
@@ -76,7 +76,7 @@ class Places:
     offline: bool
 
 
-def load_subjects(spec: MeasureSpec, places: Places, notify: Notify) -> Subjects:
+def load_subjects(spec: RunSpec, places: Places, notify: Notify) -> Subjects:
     """Load or fit what the specification names.
 
     Raises: InputError and ModelError kinds of `beb.errors`, each naming the option to change.
@@ -106,7 +106,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def world_subjects(spec: MeasureSpec, world: World) -> Subjects:
+def world_subjects(spec: RunSpec, world: World) -> Subjects:
     """An exact world as target, with its own components, scorer and statements.
 
     Raises: BadSpec if other components are asked for.
@@ -135,7 +135,7 @@ def world_subjects(spec: MeasureSpec, world: World) -> Subjects:
 class _Loading:
     """A target (bare, and after the opening text) and a behavior, on the way to all subjects."""
 
-    spec: MeasureSpec
+    spec: RunSpec
     places: Places
     notify: Notify
     bare: LanguageModel

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,22 +21,24 @@ from plotly.offline import get_plotlyjs
 from beb.experiments.measurement import Measurement
 from beb.experiments.store import Store, mapped_errors
 from beb.report.chart import DASHES, PALETTE, Chart, dark_numbers
-from beb.report.figures import all_charts
 from beb.report.inert import one_line, visible
-from beb.report.record import run_record, sampled_texts
-from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
-from beb.report.wording import findings, halving_text, notes, spec, warnings
+from beb.report.measure_page import measure_context, measure_page
+from beb.report.page import VERDICTS, Page
+from beb.report.pages import page_of
+from beb.report.record import run_record
+from beb.report.wording import behavior_name
 
 _PLOTLY_CONFIG = {"displayModeBar": False, "showTips": False}
 
 
-def write_report(store: Store, measurement: Measurement, path: Path) -> Path:
+def write_report(store: Store, result: Any, path: Path) -> Path:
     """Write the report of a run; the file is complete or not there.
 
-    store: of the run, for times and sampled texts. measurement: its numbers. path: of the file, replaced if it exists.
+    store: of the run, for times and sampled texts. result: its record, of `analyse(store)`.
+    path: of the file, replaced if it exists.
     Returns: path. Raises: StoreFull where the folder cannot be written or is full.
     """
-    page = render_report(store, measurement)
+    page = render_report(store, result)
     with mapped_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -50,15 +53,22 @@ def write_report(store: Store, measurement: Measurement, path: Path) -> Path:
     return path
 
 
-def render_report(store: Store, m: Measurement) -> str:
-    """The page as text."""
-    charts = all_charts(m)
+def render_report(store: Store, result: Any) -> str:
+    """The page as text, from the record of an experiment of any kind."""
+    if isinstance(result, Measurement):
+        return _render(store, result.meta, measure_page(store, result), "report.html.j2", measure_context(result))
+    found = page_of(store, result)
+    return _render(store, result.meta, found, "scenario.html.j2", {})
+
+
+def _render(store: Store, meta: Mapping[str, Any], page: Page, template: str, more: Mapping[str, Any]) -> str:
     scripts = {"plotly": get_plotlyjs(), "page": _template_file("report.js")}
     sources = " ".join(f"'sha256-{_digest(text)}'" for text in scripts.values())
-    options = spec(m)
+    options = meta["spec"]
+    charts = [chart for section in page.sections for chart in section.charts]
     return (
         _environment()
-        .get_template("report.html.j2")
+        .get_template(template)
         .render(
             policy=(
                 f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -69,42 +79,25 @@ def render_report(store: Store, m: Measurement) -> str:
             colours=_colour_variables(),
             drawing=_script_json({"swaps": dark_numbers(), "config": _PLOTLY_CONFIG}),
             dashes=DASHES,
-            charts=charts,
-            figure_json={chart.key: _figure_json(chart) for group in charts.values() for chart in group},
+            figure_json={chart.key: _figure_json(chart) for chart in charts},
             model=one_line(str(options["model"]), 80),
-            behavior=one_line(
-                str(m.meta.get("fingerprints", {}).get("behavior", {}).get("name", options["behavior"])), 60
-            ),
-            proxies={pole: _proxy(m, pole) for pole in ("negative", "positive")},
+            behavior=behavior_name(meta),
             level=f"{100 * float(options['level']):g} %",
             version=importlib.metadata.version("behavior-expectation-bounds"),
-            findings=findings(m),
-            warnings=warnings(m),
-            notes=notes(m),
-            key_figures=key_figures(m),
-            alpha_rows=alpha_rows(m),
-            assumptions=assumption_rows(m),
-            bounds=bound_rows(m),
-            qualities=qualities(m),
-            halving=halving_text(m),
-            record=run_record(store, m),
-            texts=sampled_texts(store),
+            lede=page.lede,
+            navigation=[(section.key, section.name) for section in page.sections],
+            findings=page.findings,
+            warnings=page.warnings,
+            notes=page.notes,
+            terms=page.terms,
+            summary=page.summary,
+            sections=page.sections,
+            verdicts=VERDICTS,
+            record=run_record(store, meta, counts=page.counts, failures=page.failures, methods=page.methods),
+            texts=page.texts,
+            **more,
         )
     )
-
-
-def _proxy(m: Measurement, pole: str) -> str:
-    """What stands in for a component, in words."""
-    identity = m.meta.get("fingerprints", {}).get(pole, {})
-    kinds = {
-        "lora": "an adapter fitted on statements of that pole",
-        "persona": "the same model under a persona description",
-        "checkpoint": "another checkpoint",
-        "world": "the exact component of a finite world",
-        "residual": "what is left of the model without P₋",
-    }
-    kind = str(identity.get("kind") or identity.get("name", ""))
-    return kinds.get(kind, one_line(kind, 60) or "unnamed")
 
 
 @cache

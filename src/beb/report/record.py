@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from beb.core.estimate import Band, Estimate
-from beb.experiments.measurement import Measurement
 from beb.experiments.store import Store
 from beb.report.inert import excerpt, one_line
 from beb.report.rounding import count_text, seconds_text
@@ -58,22 +57,28 @@ class Record:
     methods: tuple[tuple[str, str], ...]
 
 
-def run_record(store: Store, m: Measurement) -> Record:
-    """Everything about the run that is not a result."""
-    meta = m.meta
+def run_record(
+    store: Store,
+    meta: Mapping[str, Any],
+    *,
+    counts: Mapping[str, int],
+    failures: Mapping[str, int],
+    methods: Mapping[str, Estimate | Band],
+) -> Record:
+    """Everything about a run of any kind that is not a result. methods: the estimates whose computation is named."""
     return Record(
         finished=max((row["finished"] for row in store.rows("timings")), default=""),
         specification=tuple((key, _plain(value)) for key, value in meta.get("spec", {}).items()),
         subjects=tuple(_subject(role, identity) for role, identity in meta.get("fingerprints", {}).items()),
         versions=tuple((name, _plain(version)) for name, version in meta.get("versions", {}).items()),
-        counts=tuple((name, f"{count:,}") for name, count in m.counts.items()),
-        failures=tuple((one_line(kind), f"{count:,}") for kind, count in m.failures.items()),
+        counts=tuple((name, f"{count:,}") for name, count in counts.items()),
+        failures=tuple((one_line(kind), f"{count:,}") for kind, count in failures.items()),
         failure_details=tuple(
             one_line(f"{row['subject']}, {row['kind']}: {row['detail']}", 300)
             for row in store.rows("failures")[:SHOWN_FAILURES]
         ),
         timings=_timings(store),
-        methods=_methods(m),
+        methods=tuple((name, one_line(each.method, 400)) for name, each in methods.items()),
     )
 
 
@@ -147,26 +152,6 @@ def _timings(store: Store) -> tuple[tuple[str, str, str], ...]:
     ]
     total = [each for times in seconds.values() for each in times]
     return (*rows, ("all work items", f"{len(total):,}", seconds_text(sum(total)))) if rows else ()
-
-
-def _methods(m: Measurement) -> tuple[tuple[str, str], ...]:
-    named: dict[str, Estimate | Band] = {
-        "β": m.beta,
-        "β′": m.beta_prime,
-        "σ²": m.sigma2,
-        "γ": m.gamma,
-        "evidence": m.evidence_curve,
-        "plateau": m.alpha.plateau.log_inverse_alpha,
-        "straight line": m.alpha.line.log_inverse_alpha,
-        "gate": m.gate.accuracy,
-    }
-    found = [(name, one_line(each.method, 400)) for name, each in named.items()]
-    found += [(f"behavior, {c.format}, {c.condition}", one_line(c.raw.method, 400)) for c in m.behavior[:1]]
-    corrected = next((c.corrected for c in m.behavior if c.corrected is not None), None)
-    if corrected is not None:
-        found.append(("corrected behavior", one_line(corrected.method, 400)))
-    found += [(f"bound, {r.bound.bound.theorem}", one_line(r.bound.sharp.method, 400)) for r in m.bounds[:1]]
-    return tuple(found)
 
 
 def _subject(role: str, identity: Any) -> tuple[str, str, str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,37 @@ def warnings(m: Measurement) -> tuple[str, ...]:
     return tuple(said)
 
 
-def notes(m: Measurement) -> tuple[str, ...]:
-    """What the run says about itself, as sentences."""
-    lines = (one_line(note, 600).strip() for note in m.notes)
+def behavior_name(meta: Mapping[str, Any]) -> str:
+    """The behavior's name, from a run's meta."""
+    stored = meta.get("fingerprints", {}).get("behavior", {})
+    return one_line(str(stored.get("name") or meta["spec"]["behavior"]), 60)
+
+
+def proxies(meta: Mapping[str, Any]) -> str:
+    """What P₋, P₊ and B are in this run, in words."""
+    return (
+        "“Ill-behaved component” (P₋) and “well-behaved component” (P₊) are stand-ins for parts that a model does not "
+        f"hand out. Here P₋ is {_proxy(meta, 'negative')}, P₊ is {_proxy(meta, 'positive')}. B scores a response from "
+        "−1 (undesired) to +1 (desired)."
+    )
+
+
+def _proxy(meta: Mapping[str, Any], pole: str) -> str:
+    identity = meta.get("fingerprints", {}).get(pole, {})
+    kinds = {
+        "lora": "an adapter fitted on statements of that pole",
+        "persona": "the same model under a persona description",
+        "checkpoint": "another checkpoint",
+        "world": "the exact component of a finite world",
+        "residual": "what is left of the model without P₋",
+    }
+    kind = str(identity.get("kind") or identity.get("name", ""))
+    return kinds.get(kind, one_line(kind, 60) or "unnamed")
+
+
+def notes(said: Iterable[str]) -> tuple[str, ...]:
+    """What a run says about itself, as sentences."""
+    lines = (one_line(note, 600).strip() for note in said)
     return tuple(line[:1].upper() + line[1:] + ("" if line.endswith(".") else ".") for line in lines if line)
 
 

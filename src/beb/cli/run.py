@@ -1,0 +1,58 @@
+"""One way to run any experiment from the command line: progress, Ctrl-C, report, summary."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from beb.cli.page import print_page
+from beb.cli.progress import ProgressBar
+from beb.experiments.experiment import Experiment, default_folder, run_experiment
+from beb.experiments.spec import make_spec
+from beb.experiments.store import Store
+from beb.report.html import write_report
+from beb.report.pages import page_of
+
+INTERRUPTED = 130
+
+
+def run_command(
+    experiment: Experiment[Any, Any, Any],
+    options: Mapping[str, Any],
+    out: Path | None,
+    *,
+    quick: bool = False,
+    offline: bool = False,
+    summary: Callable[[Any, Console], None] | None = None,
+) -> None:
+    """Run an experiment or continue it, write its report, print its summary (by default what its page says)."""
+    started = time.perf_counter()
+    spec = make_spec(experiment.spec, options)
+    folder = out or default_folder(experiment.name, spec, quick=quick)
+    try:
+        with ProgressBar(Console(stderr=True)) as bar:
+            result = run_experiment(experiment, spec, folder, offline=offline, progress=bar)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished work is saved: run the same command again to go on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    console = Console()
+    with Store.read(folder) as store:
+        path = write_report(store, result, folder / "report.html")
+        if summary is not None:
+            summary(result, console)
+        else:
+            print_page(page_of(store, result), result.meta, console)
+    console.print(f"Run:    {folder}\nReport: {path}", highlight=False, soft_wrap=True)
+    console.print(f"{time.perf_counter() - started:.0f} s, peak memory {_peak_gib():.1f} GiB", highlight=False)
+
+
+def _peak_gib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 30 if sys.platform == "darwin" else 1 << 20)

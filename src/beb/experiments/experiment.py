@@ -1,0 +1,164 @@
+"""What an experiment is, and the one way to run any of them: specification, plan, store, executor, numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from beb.errors import ContextTooShort, GateFailed
+from beb.experiments.execute import Executor, Progress, execute
+from beb.experiments.gate import GATE_THRESHOLD, gate
+from beb.experiments.plan import Item
+from beb.experiments.spec import AnySpec, RunSpec
+from beb.experiments.store import RUN_FILE, Store
+from beb.experiments.subjects import Places, Subjects, versions
+from beb.models.cachedir import cache_folder
+
+CHAT_EXTRA_TOKENS = 128  # template and question
+
+
+class Result(Protocol):
+    """What every experiment returns: a frozen record whose numbers carry their intervals."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Of the run, as stored."""
+        ...
+
+
+class Loaded(Protocol):
+    """What an experiment loads before it works; `beb.experiments.subjects.Subjects` where it has components."""
+
+    @property
+    def fingerprints(self) -> Mapping[str, Any]:
+        """What identifies everything that was loaded, stored with the run."""
+        ...
+
+
+AnyResult = TypeVar("AnyResult", bound=Result)
+AnyLoaded = TypeVar("AnyLoaded", bound=Loaded)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
+    """One kind of run.
+
+    name: as stored, and of the command. spec: its options. load: models, scorer, statements. prepare: refuses what cannot work with these subjects and
+    returns what else determines the rows, to be stored with the run. plan: all items in order, from the specification
+    and the stored meta alone. worker: carries out the items. analyse: numbers from a complete run's rows alone.
+    A plan with an item "gate" stops there if the components do not tell the poles apart.
+    """
+
+    name: str
+    spec: type[AnySpec]
+    load: Callable[[AnySpec, Places, Progress], AnyLoaded]
+    prepare: Callable[[AnySpec, AnyLoaded], Mapping[str, Any]]
+    plan: Callable[[AnySpec, Mapping[str, Any]], list[Item]]
+    worker: Callable[[AnySpec, AnyLoaded, Store], Executor]
+    analyse: Callable[[Store], AnyResult]
+
+
+def run_experiment(
+    experiment: Experiment[AnySpec, AnyLoaded, AnyResult],
+    spec: AnySpec,
+    folder: Path,
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> AnyResult:
+    """Run, or continue or just re-read the run in `folder` if it has the same specification.
+
+    folder: of the run; made if absent. offline: never fetch anything. progress: see `beb.experiments.execute`.
+    Returns: the experiment's record, computed from the stored rows alone.
+    Raises: any `beb.errors` kind; finished items stay in the store.
+    """
+    finished = _finished(experiment, spec, folder)
+    if finished is not None:
+        return finished
+    subjects = experiment.load(spec, Places(cache_folder(), offline), progress or _silent)
+    return run_with_subjects(experiment, spec, subjects, folder, progress=progress)
+
+
+def run_with_subjects(
+    experiment: Experiment[AnySpec, AnyLoaded, AnyResult],
+    spec: AnySpec,
+    subjects: AnyLoaded,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+) -> AnyResult:
+    """As `run_experiment`, with models, scorer and statements that are loaded already."""
+    meta = {
+        "experiment": experiment.name,
+        "spec": spec.model_dump(mode="json"),
+        "fingerprints": dict(subjects.fingerprints),
+        "versions": versions(),
+        **experiment.prepare(spec, subjects),
+    }
+    with Store.open(folder, meta) as store:
+        items = experiment.plan(spec, store.meta())
+        execute(
+            store, items, experiment.worker(spec, subjects, store), progress=progress, after=lambda i: _check(store, i)
+        )
+        if progress is not None:
+            progress("computing intervals", 0, 1)
+        return experiment.analyse(store)
+
+
+def default_folder(experiment: str, spec: RunSpec, *, quick: bool = False) -> Path:
+    """runs/MODEL-BEHAVIOR[-EXPERIMENT] below the current folder, from the last parts of their names."""
+    names = [Path(name.replace(":", "-")).name or name for name in (spec.model, spec.behavior)]
+    tail = ("" if experiment == "measure" else f"-{experiment}") + ("-quick" if quick else "")
+    return Path("runs") / ("-".join(re.sub(r"[^\w.-]+", "_", name) for name in names) + tail)
+
+
+def refuse_short_context(spec: RunSpec, subjects: Subjects, *, extra: int = 0) -> None:
+    """Refuse before any work if the longest prompt and its response cannot fit.
+
+    extra: tokens that the target reads besides the prompt and its start, for example a chat template.
+    """
+    for model in (subjects.target, subjects.negative):
+        needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens
+        needed += extra if model is subjects.target else 0
+        if needed > model.info.context_length:
+            raise ContextTooShort(
+                f"{spec.sentences} sentences of up to {spec.max_sentence_tokens} tokens and a response need {needed} "
+                f"tokens, but {model.info.name} has a context of {model.info.context_length}; lower --sentences or "
+                "--max-sentence-tokens"
+            )
+
+
+def _silent(_what: str, _done: float, _total: float) -> None:
+    """Progress that nobody watches."""
+
+
+def _finished(experiment: Experiment[AnySpec, AnyLoaded, AnyResult], spec: AnySpec, folder: Path) -> AnyResult | None:
+    """The record if the folder holds this very run, complete; no model is loaded for it."""
+    path = folder / RUN_FILE
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    with Store.read(folder) as store:
+        store.refuse_changes({"experiment": experiment.name, "spec": spec.model_dump(mode="json")})
+        items = experiment.plan(spec, store.meta())
+        if not {item.key for item in items} <= store.done():
+            return None
+        for item in items:
+            _check(store, item)
+        return experiment.analyse(store)
+
+
+def _check(store: Store, item: Item) -> None:
+    """Stop a run whose components are not fit to be interpreted."""
+    if item.kind != "gate":
+        return
+    verdict = gate(store)
+    if not verdict.passed:
+        a = verdict.accuracy
+        raise GateFailed(
+            f"the components classify only {a.value:.0%} [{a.low:.0%}, {a.high:.0%}] of {a.n} held-out statements "
+            f"right, at least {GATE_THRESHOLD:.0%} is needed to interpret them; raise --adapter-steps, give more "
+            "statements, or other components (--negative, --positive)"
+        )
