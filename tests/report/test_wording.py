@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
+
+import numpy as np
+import pytest
 
 from beb.core.estimate import Estimate
 from beb.experiments.gate import Gate
@@ -97,6 +101,83 @@ def test_four_readings_of_alpha() -> None:
     line = dataclasses.replace(m.alpha.line, ratio=estimate(3.2, 0.5, "sentences"))
     given = AlphaReadings(m.alpha.cap, m.alpha.plateau, line, {})
     assert "3.20 [2.70, 3.70] sentences" in alpha_rows(make_measurement(alpha=given))[2].caveat
+
+
+def with_readings(**changes: Any) -> Measurement:
+    """midpoint, slope: of the plain logistic fit; plateau, line: log 1/α of those readings; cap: at every length."""
+    alpha = make_measurement().alpha
+    fit = {name: changes[name] for name in ("midpoint", "slope") if name in changes}
+    rest, line = (
+        changes.get("plateau", alpha.plateau.log_inverse_alpha),
+        changes.get("line", alpha.line.log_inverse_alpha),
+    )
+    top = changes.get("cap", 1.0)
+    return make_measurement(
+        alpha=AlphaReadings(
+            cap=tuple(Estimate(top, top, math.inf, 1.0, PROMPTS, "nats", "cap") for _ in range(6)),
+            plateau=dataclasses.replace(
+                alpha.plateau, log_inverse_alpha=rest, verdict=changes.get("verdict", "mixture not contradicted")
+            ),
+            line=dataclasses.replace(alpha.line, log_inverse_alpha=line),
+            behavior={"plain": dataclasses.replace(alpha.behavior["plain"], **fit)},
+        )
+    )
+
+
+def everywhere(value: float, unit: str) -> Estimate:
+    return Estimate(value, -math.inf, math.inf, 0.95, PROMPTS, unit, "none")
+
+
+def test_a_midpoint_that_is_not_identified_shows_no_number() -> None:
+    m = with_readings(midpoint=everywhere(-5.0, "sentences"), slope=estimate(0.1, 0.05, "nats per sentence"))
+    row = alpha_rows(m)[-1]
+    assert (row.number, row.share) == ("not identified", "—")
+    assert "midpoint not identified × slope 0.100 [0.050, 0.150] nats per sentence" in row.caveat
+    assert "5.0" not in row.caveat
+    key = {each.name: each for each in key_figures(m)}["midpoint, plain text"]
+    assert key.value == "not identified"
+
+
+def test_a_line_that_is_not_identified_shows_no_number() -> None:
+    m = with_readings(plateau=everywhere(3.25, "nats"), line=everywhere(4.75, "nats"))
+    rows = {row.reading: row for row in alpha_rows(m)}
+    for reading in ("evidence plateau", "straight line"):
+        assert (rows[reading].number, rows[reading].share) == ("not identified", "not determined")
+
+
+@pytest.mark.parametrize("log_odds", [-40.0, -0.5, 0.0, 0.5, 3.0, 900.0])
+def test_the_logistic_reading_is_the_weight_whose_log_odds_are_midpoint_times_slope(log_odds: float) -> None:
+    m = with_readings(midpoint=estimate(log_odds / 2, 0.3, "sentences"), slope=estimate(2.0, 0.1))
+    row = alpha_rows(m)[-1]
+    log_inverse = float(np.logaddexp(0.0, log_odds))  # α = 1/(1 + e^{log odds}), between 0 and 1 whatever the sign
+    assert row.number == f"about {log_inverse:.1f} nats"
+    if log_odds == -0.5:
+        assert (row.number, row.share) == ("about 0.5 nats", "0.62")
+
+
+def test_a_negative_reading_is_no_weight() -> None:
+    for reading in ("plateau", "line"):
+        rows = alpha_rows(with_readings(**{reading: estimate(-2.1, 0.4)}))
+        shown = rows[1 if reading == "plateau" else 2]
+        assert shown.number == "−2.10 [−2.50, −1.70] nats"
+        assert shown.share == "no weight below 1"
+    assert alpha_rows(with_readings(cap=0.0))[0].share == "excludes no weight"
+
+
+def test_no_sentence_turns_a_reading_into_a_weight_of_one_or_more() -> None:
+    cases = [
+        with_readings(plateau=estimate(-2.1, 0.4), line=estimate(-1.0, 0.4), cap=0.0),
+        with_readings(plateau=estimate(-2.1, 0.4), line=estimate(-1.0, 0.4), cap=3.0),
+        with_readings(plateau=estimate(1.0, 1.5), line=estimate(-1.0, 0.4), cap=0.0),
+        with_readings(plateau=estimate(-2.1, 0.4), line=estimate(-1.0, 0.4), verdict="mixture contradicted"),
+    ]
+    told = [findings(m)[0] for m in cases]
+    assert all("1.00" not in f"{each.sentence} {each.detail}" for each in told)
+    assert told[0].sentence == "The tested prompts exclude no weight of the ill-behaved component."
+    assert "at most 1 in 20 of" in told[1].sentence  # e^3
+    assert "(between 1 in 12 and all of it)" in told[2].sentence
+    assert "No weight is excluded for certain" in told[2].detail
+    assert "(no weight below 1)" in told[3].detail
 
 
 def test_scorer_quality_known_exact_and_unknown() -> None:

@@ -46,9 +46,10 @@ AnyLoaded = TypeVar("AnyLoaded", bound=Loaded)
 class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     """One kind of run.
 
-    name: as stored, and of the command. spec: its options. load: models, scorer, statements. prepare: refuses what cannot work with these subjects and
-    returns what else determines the rows, to be stored with the run. plan: all items in order, from the specification
-    and the stored meta alone. worker: carries out the items. analyse: numbers from a complete run's rows alone.
+    name: as stored, and of the command. spec: its options. load: models, scorer, statements. prepare: refuses what
+    cannot work with these and returns what else determines the rows, to be stored with the run. plan: all items in
+    order, from the specification and the stored meta alone. worker: carries out the items. analyse: numbers from a
+    complete run's rows alone.
     A plan with an item "gate" stops there if the components do not tell the poles apart.
     """
 

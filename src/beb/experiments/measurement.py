@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,6 +12,7 @@ from beb.core.bounds import Assumption, PropagatedBound
 from beb.core.estimate import Band, Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.prior import LineReading, Plateau
+from beb.experiments.frames import to_frame, to_json
 from beb.experiments.gate import Gate
 
 
@@ -51,6 +50,11 @@ class BehaviorCurve:
     worst_low: tuple[float, ...]
     worst_high: tuple[float, ...]
 
+    @property
+    def row_label(self) -> str:
+        """Names its rows in the table of numbers."""
+        return f"{self.format}.{self.condition}"
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -59,6 +63,11 @@ class Prediction:
     reading: str
     log_inverse_alpha: Estimate
     curve: Band
+
+    @property
+    def row_label(self) -> str:
+        """Names its rows in the table of numbers."""
+        return self.reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,11 @@ class BoundReport:
     bound: PropagatedBound
     assumptions: tuple[Assumption, ...]
     observed: Mapping[str, int | None]
+
+    @property
+    def row_label(self) -> str:
+        """Names its rows in the table of numbers."""
+        return f"{self.bound.bound.theorem}.{self.reading}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,53 +127,8 @@ class Measurement:
 
     def to_frame(self) -> pd.DataFrame:
         """Tidy table: one row per number (quantity, sentences, value, low, high, level, n, unit, method)."""
-        columns = ["quantity", "sentences", "value", "low", "high", "level", "n", "unit", "method"]
-        return pd.DataFrame(list(_rows("", self)), columns=columns)
+        return to_frame(self)
 
     def to_json(self) -> str:
         """All fields as JSON; infinite limits become the strings "inf" and "-inf"."""
-        return json.dumps(plain(self), indent=1, ensure_ascii=False)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as JSON values."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "-inf"
-    return value
-
-
-def _rows(name: str, value: Any) -> Iterator[tuple[Any, ...]]:
-    if isinstance(value, Estimate):
-        yield (name, None, value.value, value.low, value.high, value.level, value.n, value.unit, value.method)
-    elif isinstance(value, Band):
-        for i, length in enumerate(value.lengths):
-            yield (
-                name, length, value.value[i], value.low[i], value.high[i], value.level, value.n, value.unit,
-                value.method + "; simultaneous limits",
-            )  # fmt: skip
-    elif is_dataclass(value) and not isinstance(value, type):
-        label = _label(value)
-        for field in dataclasses.fields(value):
-            yield from _rows(".".join(part for part in (name, label, field.name) if part), getattr(value, field.name))
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _rows(f"{name}.{key}", item)
-    elif isinstance(value, tuple) and value and (is_dataclass(value[0])):
-        for i, item in enumerate(value):
-            yield from _rows(name if _label(item) else f"{name}.{i}", item)
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, BehaviorCurve):
-        return f"{value.format}.{value.condition}"
-    if isinstance(value, Prediction):
-        return value.reading
-    if isinstance(value, BoundReport):
-        return f"{value.bound.bound.theorem}.{value.reading}"
-    return ""
+        return to_json(self)

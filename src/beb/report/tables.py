@@ -8,13 +8,15 @@ from typing import Any
 
 from beb.core.bounds import PREMISES
 from beb.core.estimate import Estimate
+from beb.estimate.curves import LogisticFit
 from beb.estimate.means import proportion
 from beb.experiments.measurement import Measurement
 from beb.report.inert import one_line
-from beb.report.rounding import count_text, interval_text, one_in, value_text, with_interval
+from beb.report.rounding import count_text, fixed, interval_text, one_in, value_text, with_interval
 from beb.report.wording import FORMATS, observed_text, share, spec, tightest_cap, weight_text
 
 NO_FORM = "none given"
+NOT_IDENTIFIED = "not identified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,37 +100,40 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
     plateau, line = m.alpha.plateau, m.alpha.line
     rows = [
         AlphaRow(
-            "cap", f"at least {value_text(cap)} nats", f"at most {one_in(cap.value)}",
+            "cap", f"at least {value_text(cap)} nats",
+            f"at most {one_in(cap.value)}" if cap.value > 0 else "excludes no weight",
             f"certain if P₋ is part of the model; from {count_text(cap.n, 'prompt')}"
             f", tightest at {count_text(length, 'sentence')}",
         ),
         AlphaRow(
-            "evidence plateau", f"{with_interval(plateau.log_inverse_alpha)} nats",
-            weight_text(plateau.log_inverse_alpha),
-            f"{plateau.verdict}: proxy gap κ = {with_interval(plateau.kappa)} nats per sentence from "
+            "evidence plateau", _measured(plateau.log_inverse_alpha, "nats"), weight_text(plateau.log_inverse_alpha),
+            f"{plateau.verdict}: proxy gap κ = {_measured(plateau.kappa, 'nats per sentence')} from "
             f"{count_text(plateau.first, 'sentence')} on",
         ),
         AlphaRow(
-            "straight line", f"{with_interval(line.log_inverse_alpha)} nats", weight_text(line.log_inverse_alpha),
-            f"Wolf et al.: first three points of KL(P₋‖P); their β = {with_interval(line.beta)}; (log 1/α)/β = "
-            + (f"{with_interval(line.ratio)} sentences" if line.ratio is not None else "none, the line does not fall"),
+            "straight line", _measured(line.log_inverse_alpha, "nats"), weight_text(line.log_inverse_alpha),
+            f"Wolf et al.: first three points of KL(P₋‖P); their β = {_measured(line.beta, 'nats per sentence')}; "
+            "(log 1/α)/β = "
+            + (_measured(line.ratio, "sentences") if line.ratio is not None else "none, the line does not fall"),
         ),
     ]  # fmt: skip
-    for name, fit in m.alpha.behavior.items():
-        product = fit.midpoint.value * fit.slope.value
-        known = math.isfinite(product) and fit.converged
-        number = f"about {product:.1f} nats" if known else "not identified"
-        caveat = (
-            f"Lemma 7: midpoint {with_interval(fit.midpoint)} sentences × slope {with_interval(fit.slope)} nats per "
-            "sentence"
-        )
-        rows.append(
-            AlphaRow(
-                f"behavior, {_format(name)}", number.replace("-", "−"), one_in(product) if known else "—",
-                caveat + (f"; {one_line(fit.note)}" if fit.note else ""),
-            )
-        )  # fmt: skip
-    return tuple(rows)
+    return (*rows, *(_behavior_row(name, fit) for name, fit in m.alpha.behavior.items()))
+
+
+def _behavior_row(name: str, fit: LogisticFit) -> AlphaRow:
+    """Midpoint × slope is log((1-α)/α), hence log 1/α = log(1 + e^(midpoint × slope)), which is positive."""
+    log_odds = fit.midpoint.value * fit.slope.value
+    known = math.isfinite(log_odds) and fit.converged and not _says_nothing(fit.midpoint)
+    log_inverse = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds))) if known else math.inf
+    caveat = (
+        f"Lemma 7: midpoint {_measured(fit.midpoint, 'sentences')} × slope {_measured(fit.slope, 'nats per sentence')}"
+    )
+    return AlphaRow(
+        f"behavior, {_format(name)}",
+        f"about {fixed(log_inverse, 1)} nats" if known else NOT_IDENTIFIED,
+        one_in(log_inverse) if known else "—",
+        caveat + (f"; {one_line(fit.note)}" if fit.note else ""),
+    )
 
 
 def assumption_rows(m: Measurement) -> tuple[AssumptionRow, ...]:
@@ -202,10 +207,17 @@ def qualities(m: Measurement) -> tuple[Quality, ...]:
 
 
 def _row(name: str, estimate: Estimate, meaning: str) -> KeyFigure:
-    # A value whose interval excludes nothing would be read as a finding.
-    says_nothing = math.isinf(estimate.low) and math.isinf(estimate.high)
-    value = "not identified" if says_nothing else value_text(estimate)
+    value = NOT_IDENTIFIED if _says_nothing(estimate) else value_text(estimate)
     return KeyFigure(name, value, interval_text(estimate), estimate.unit, count_text(estimate.n, "prompt"), meaning)
+
+
+def _measured(estimate: Estimate, unit: str) -> str:
+    return NOT_IDENTIFIED if _says_nothing(estimate) else f"{with_interval(estimate)} {unit}"
+
+
+def _says_nothing(estimate: Estimate) -> bool:
+    """Whether the interval excludes nothing, so that the value would be read as a finding that it is not."""
+    return math.isinf(estimate.low) and math.isinf(estimate.high)
 
 
 def _format(name: str) -> str:

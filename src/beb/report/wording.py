@@ -163,6 +163,8 @@ def _how_much(m: Measurement) -> Finding:
         sentence = (
             f"The ill-behaved component carries at most {one_in(cap.value)} of the unprompted model's weight; how much "
             "less, the tested lengths do not say."
+            if cap.value > 0
+            else "The tested prompts exclude no weight of the ill-behaved component."
         )
         detail = (
             f"The cap: evidence of {value_text(cap)} nats was seen, which excludes more for certain if P₋ is part of "
@@ -171,9 +173,10 @@ def _how_much(m: Measurement) -> Finding:
         )
         return Finding(question, sentence, detail)
     undecided = verdict == "undecided"
+    most = one_in(reading.low) if reading.low > 0 else "all of it"
     sentence = (
-        f"The ill-behaved component carries about {one_in(reading.value)} of the unprompted model's weight "
-        f"(between {one_in(reading.high)} and {one_in(reading.low)}{', if the evidence has come to rest' * undecided})."
+        f"The ill-behaved component carries about {weight_words(reading.value)} of the unprompted model's weight "
+        f"(between {one_in(reading.high)} and {most}{', if the evidence has come to rest' * undecided})."
     )
     rest = (
         "The tested lengths do not decide whether the evidence has come to rest"
@@ -181,6 +184,8 @@ def _how_much(m: Measurement) -> Finding:
         else "The evidence grows no more than it would for a true part of the model"
     )
     excluded = f"More than {one_in(cap.value)} is excluded for certain if P₋ is part of the model at all"
+    if cap.value <= 0:
+        excluded = "No weight is excluded for certain"
     return Finding(question, sentence, f"{figure}. {rest} ({kappa}). {excluded}. {other}.")
 
 
@@ -190,7 +195,7 @@ def _no_single_weight(m: Measurement, question: str) -> Finding:
     lengths = [count_text(n, "sentence") for n in (band.lengths[0], band.lengths[-1])]
     sentence = (
         f"No single weight of the ill-behaved component fits this model: judged from prompts of {lengths[0]} it is "
-        f"{one_in(first.value)}, from {lengths[1]} {one_in(last.value)}."
+        f"{weight_words(first.value)}, from {lengths[1]} {weight_words(last.value)}."
     )
     detail = (
         f"The evidence does not come to rest (proxy gap κ = {with_interval(plateau.kappa)} nats per sentence), so this "
@@ -210,7 +215,12 @@ def tightest_cap(m: Measurement) -> Estimate:
 
 def weight_text(log_inverse: Estimate) -> str:
     """A reading of log 1/α as a weight in words; "not determined" where its interval spans more than any use."""
-    return one_in(log_inverse.value) if log_inverse.width < _USELESS_WIDTH else "not determined"
+    return weight_words(log_inverse.value) if log_inverse.width < _USELESS_WIDTH else "not determined"
+
+
+def weight_words(log_inverse: float) -> str:
+    """A weight e^{-log_inverse} in words; a reading of log 1/α that is not positive names none, as α <= 1."""
+    return one_in(log_inverse) if log_inverse > 0 else "no weight below 1"
 
 
 def _how_distinct(m: Measurement) -> Finding:
