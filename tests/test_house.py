@@ -47,10 +47,13 @@ def test_import_is_quick_and_loads_no_model_library() -> None:
 
 def test_the_public_face() -> None:
     assert sorted(beb.__all__) == [
-        "Band", "BebError", "Behavior", "Completion", "Estimate", "Failure", "LanguageModel", "MeasureSpec",
-        "Measurement", "SampleRequest", "Score", "Scorer", "Store", "analyse", "bounds", "known_behaviors",
-        "known_models", "load_behavior", "load_component", "load_model", "measure", "reproduce",
-        "score_sequences", "write_report",
+        "Band", "BebError", "Behavior", "BestOfRecord", "BestOfSpec", "Comparison", "Completion", "ConverseRecord",
+        "ConverseSpec", "Estimate", "Failure", "GuardrailRecord", "GuardrailSpec", "LanguageModel", "LawsRecord",
+        "MeasureSpec", "Measurement", "Persona", "PersonasRecord", "PersonasSpec", "ProbeSpec", "Probing",
+        "SampleRequest", "Score", "Scorer", "Store", "TraceRecord", "analyse", "best_of", "bounds", "compare",
+        "compare_aligned", "converse", "guardrail", "known_behaviors", "known_models", "laws", "load_behavior",
+        "load_component", "load_model", "measure", "personas", "probe", "reproduce", "score_sequences", "trace",
+        "write_report",
     ]  # fmt: skip
     for name in beb.__all__:
         assert getattr(beb, name) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,8 +225,35 @@ def test_a_hub_data_set_without_a_connection_is_one_clear_error(
     assert "\n" not in str(caught.value)
 
 
+def test_offline_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    asked: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    name = "owner/set:persona/likes-tea.jsonl"
+    with pytest.raises(BadStatements) as caught:
+        load_behavior(name, offline=True)
+    assert str(caught.value) == (
+        f"{name}: not in the local hub cache, and offline nothing is fetched; run once without offline, or give the "
+        "path of a downloaded file"
+    )
+    assert asked == []
+    with pytest.raises(OSError, match="no network"):
+        socket.create_connection(("localhost", 9))
+    assert len(asked) == 1  # the trap does catch who asks
+
+
+@pytest.mark.parametrize("offline", [False, True])
 def test_a_hub_data_set_already_in_the_cache_needs_no_connection(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: bool
 ) -> None:
     import huggingface_hub.constants
 
@@ -237,4 +265,4 @@ def test_a_hub_data_set_already_in_the_cache_needs_no_connection(
     folder = repository / "snapshots" / commit / "persona"
     folder.mkdir(parents=True)
     perez_file(folder)
-    assert isinstance(load_behavior("owner/set:persona/likes-tea.jsonl"), Behavior)
+    assert isinstance(load_behavior("owner/set:persona/likes-tea.jsonl", offline=offline), Behavior)

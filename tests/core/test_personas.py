@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 
 from beb.core.logspace import log_odds
 from beb.core.mixture import posterior_weight
-from beb.core.personas import one_against_rest, persona_weights
+from beb.core.personas import log_ratio_range, one_against_rest, persona_weights
 from beb.errors import BadSpec
 
 LOG_WEIGHTS = np.log([0.9, 0.099, 0.001])
@@ -48,3 +50,34 @@ def test_bad_personas_are_refused() -> None:
         one_against_rest(3, LOG_WEIGHTS, np.zeros((1, 3)))
     with pytest.raises(BadSpec, match="strictly between"):
         one_against_rest(0, np.array([0.0, -np.inf]), np.zeros((1, 2)))
+
+
+def test_the_range_over_a_box_of_weights_is_reached_at_its_corners() -> None:
+    rng = np.random.default_rng(4)
+    k = 4
+    for _ in range(100):
+        rows = rng.normal(scale=3, size=(2, 3, k)) - 5
+        weights = rng.dirichlet(np.ones(k))
+        low = np.maximum(weights - 0.3 * rng.random(k), 0) * (rng.random(k) < 0.6)
+        high = weights + 0.3 * rng.random(k)
+        below, above = log_ratio_range(1, low, high, rows)
+        ratios = []
+        for pick in itertools.product((False, True), repeat=k - 1):
+            corner = np.where(np.insert(pick, 1, True), high, low)
+            if np.delete(corner, 1).sum() > 0:
+                with np.errstate(divide="ignore"):
+                    log_weights = np.log(corner / corner.sum())
+                ratio = one_against_rest(1, log_weights, np.cumsum(rows, axis=1)).log_ratio
+                ratios.append(np.diff(ratio, axis=1, prepend=0))
+        assert below == pytest.approx(np.min(ratios, axis=0))
+        assert above == pytest.approx(np.max(ratios, axis=0))
+        inside = one_against_rest(1, np.log(weights), np.cumsum(rows, axis=1)).log_ratio
+        assert (np.diff(inside, axis=1, prepend=0) >= below - 1e-9).all()
+        point, same = log_ratio_range(1, weights, weights, rows)
+        assert point == pytest.approx(np.diff(inside, axis=1, prepend=0))
+        assert same == pytest.approx(point)
+
+
+def test_the_range_refuses_what_is_no_box() -> None:
+    with pytest.raises(BadSpec, match="0 ≤ low ≤ high"):
+        log_ratio_range(0, [0.5, 0.5], [0.4, 0.6], np.zeros((1, 2, 2)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.intervals import assert_cannot_be_halved, half_band_holds, half_holds
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.classification import corrected_band, corrected_mean, corrected_scores
@@ -34,17 +35,17 @@ def test_scores_undo_the_expected_error():
 @pytest.mark.parametrize("n", [12, 24])
 @pytest.mark.parametrize("share", [0.15, 0.6])
 def test_corrected_mean_covers_and_the_raw_one_does_not(share, n, rng, assert_covers, holds):
-    hits, widths, raw = [], [], []
+    hits, halved, raw = [], [], []
     for _ in range(RUNS):
         predicted, confusion, truth = world(n, 1, rng, share)
         predicted[rng.random(predicted.shape) < 0.05] = -1
         e = corrected_mean(predicted[:, 0], confusion, level=LEVEL, unit="B")
         hits.append(holds(e, truth))
-        widths.append(e.width)
+        halved.append(half_holds(e, truth))
         scores = np.where(predicted[:, 0] < 0, np.nan, predicted[:, 0] - 1.0)
         raw.append(holds(cluster_mean(scores, level=LEVEL, unit="B"), truth))
     assert_covers(hits)
-    assert np.median(widths) < 0.7 * np.sqrt(24 / n)
+    assert_cannot_be_halved(halved, LEVEL)
     if n == 24 and share < 0.5:
         assert np.mean(raw) < np.mean(hits)
 
@@ -60,14 +61,14 @@ def test_error_rates_dominate_when_responses_are_many(rng, assert_covers, holds)
 
 @pytest.mark.parametrize("n", [12, 24])
 def test_corrected_band_covers_the_curve(n, rng, assert_covers):
-    hits, widths = [], []
+    hits, halved = [], []
     for _ in range(RUNS):
         predicted, confusion, truth = world(n, 5, rng, 0.4)
         band = corrected_band(predicted, confusion, range(5), level=LEVEL, rng=rng, unit="B", n_draws=400)
         hits.append(max(band.low) <= truth <= min(band.high))
-        widths.append(np.mean(band.high) - np.mean(band.low))
+        halved.append(half_band_holds(band, truth))
     assert_covers(hits)
-    assert np.median(widths) < 0.85 * np.sqrt(24 / n)
+    assert_cannot_be_halved(halved, LEVEL)
 
 
 def test_agreeing_predictions_keep_both_uncertainties():

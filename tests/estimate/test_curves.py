@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 from scipy.special import expit
+from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.curves import fit_logistic
@@ -51,7 +52,7 @@ def truth(world):
 def test_fit_covers_the_projection(levels, n, world, truth, rng, assert_covers, holds):
     lengths = np.arange(N + 1)
     best = least_squares(lambda t: truth - logistic(t, lengths, LOW, HIGH), [0.5, 4.0]).x
-    middles, slopes, widths = [], [], []
+    middles, slopes, half_middles, half_slopes = [], [], [], []
     for _ in range(RUNS):
         low, high = LOW, HIGH
         if levels == "measured":
@@ -60,11 +61,12 @@ def test_fit_covers_the_projection(levels, n, world, truth, rng, assert_covers, 
         fit = fit_logistic(y, lengths, low=low, high=high, level=LEVEL, rng=rng, n_draws=200)
         middles.append(holds(fit.midpoint, best[1]))
         slopes.append(holds(fit.slope, best[0]))
-        widths.append((fit.midpoint.width, fit.slope.width))
+        half_middles.append(half_holds(fit.midpoint, best[1]))
+        half_slopes.append(half_holds(fit.slope, best[0]))
     assert_covers(middles)
     assert_covers(slopes)
-    assert np.median(widths, axis=0)[0] < 4.0 * np.sqrt(24 / n)  # sentences, of 8
-    assert np.median(widths, axis=0)[1] < 1.0 * best[0] * 24 / n
+    assert_cannot_be_halved(half_middles, LEVEL)
+    assert_cannot_be_halved(half_slopes, LEVEL)
 
 
 def test_free_levels_agree_with_an_independent_optimiser(rng):

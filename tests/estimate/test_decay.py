@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import binom
+from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.core.bounds import propagate, relaxed
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
@@ -38,7 +39,7 @@ def test_limits_cover_alone_and_together_and_carry_into_the_bound(beta: float, e
     rng = np.random.default_rng(int(100 * eta) + n_prompts)
     fixed = {"log_inverse_alpha": 6.0, "gamma": -0.5, "epsilon": 0.2}
     truth = relaxed(beta=beta, eta=eta, **fixed).sharp
-    missed, widths, finite = np.zeros(5), [], 0
+    missed, halved, finite = np.zeros(5), [], 0
     for _ in range(runs):
         fit = fit_decay(divergences(rng, beta, eta, n_prompts), SENTENCES, level=level, rng=rng, n_draws=400)
         joint = fit.eta_joint.low <= eta <= fit.eta_joint.high and fit.beta_joint.low <= beta <= fit.beta_joint.high
@@ -50,12 +51,19 @@ def test_limits_cover_alone_and_together_and_carry_into_the_bound(beta: float, e
             not joint,
             not length.low <= truth <= length.high,
         ]
-        widths.append([fit.eta_measured.width, fit.beta.width / beta, fit.eta_joint.width])
+        halved.append(
+            [
+                half_holds(fit.eta_measured, eta),
+                half_holds(fit.beta, beta),
+                half_holds(fit.eta_joint, eta) and half_holds(fit.beta_joint, beta),
+            ]
+        )
         finite += math.isfinite(length.high)
         assert 0 <= fit.eta.low < fit.eta.high < 1
         assert bool(fit.note) == (not 0 < fit.eta_measured.value < 1)
     assert (missed <= binom.isf(1e-6, runs, 1 - level)).all(), missed
-    assert (np.median(widths, axis=0) < [0.45, 0.75, 0.6]).all()
+    for each in zip(*halved, strict=True):
+        assert_cannot_be_halved(each, level)
     assert finite == runs
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.errors import BadSpec, TooFewPrompts
 from beb.estimate.prior import cap, line_reading, plateau
@@ -44,7 +45,7 @@ def test_plateau_covers_its_line_and_never_contradicts_a_mixture(n, world, rng, 
     texts, p = world.every_text()
     evidence = p @ world.evidence(texts)
     slope, intercept = np.polyfit(LENGTHS[4:], evidence[4:], 1)
-    found, widths = {"intercept": [], "kappa": [], "band": [], "transition": []}, []
+    found, halved = {"intercept": [], "kappa": [], "band": [], "transition": []}, []
     verdicts = []
     for _ in range(RUNS):
         s = world.sample(n, rng)
@@ -54,21 +55,38 @@ def test_plateau_covers_its_line_and_never_contradicts_a_mixture(n, world, rng, 
         found["kappa"].append(holds(fit.kappa, slope))
         found["band"].append(bool(((np.array(band.low) <= evidence) & (evidence <= np.array(band.high))).all()))
         found["transition"].append(fit.allowance >= slope)
-        widths.append(fit.kappa.width)
+        halved.append(half_holds(fit.kappa, slope))
         verdicts.append(fit.verdict)
     for hits in found.values():
         assert_covers(hits)
     assert fit.first == 5
-    assert np.median(widths) < 0.5 * np.sqrt(24 / n)
+    assert_cannot_be_halved(halved, LEVEL)
     assert np.mean([v == "mixture contradicted" for v in verdicts]) <= 0.01
 
 
+def affinity(world, n):
+    """Σ √(P₋P₊) over all texts of n sentences."""
+    steps = np.linalg.matrix_power(np.sqrt(world.step.prod(axis=0)), n - 1)
+    return float(np.sqrt(world.start.prod(axis=0)) @ steps @ np.ones(3))
+
+
 def test_reached_plateau_reads_alpha(mixture_world, rng):
-    world = mixture_world(0.5, 60)
-    s = world.sample(400, rng)
-    fit = plateau(world.evidence(s), np.arange(1, 61), level=0.95, first=50, log_ratio=world.log_ratio(s))
-    assert fit.effective_log_inverse_weight.value[-1] == pytest.approx(math.log(2), abs=0.02)
-    assert abs(fit.kappa.value) < 0.01
+    """At α = ½, log 1/α − L0 = log 1/w = log(1 + e^{−L}) <= e^{−L/2}, whose mean under P₋ is the affinity.
+
+    The texts are so long that the affinities of a window of 11 lengths sum to 1e-9; by Markov's inequality the means
+    of log 1/w over it then sum to more than 1e-3 with a probability of at most 1e-6.
+    """
+    window, within = 11, 1e-3
+    n = next(
+        n for n in range(window, 1000) if window * affinity(mixture_world(0.5, n), n - window + 1) <= 1e-6 * within
+    )
+    world, lengths = mixture_world(0.5, n), np.arange(1, n + 1)
+    s = world.sample(24, rng)
+    fit = plateau(world.evidence(s), lengths, level=0.95, first=n - window + 1, log_ratio=world.log_ratio(s))
+    assert math.log(2) - within <= fit.effective_log_inverse_weight.value[-1] <= math.log(2) + 1e-12
+    centred = np.arange(window) - (window - 1) / 2
+    assert abs(fit.kappa.value) <= within * np.abs(centred / (centred @ centred)).max()
+    assert fit.verdict != "mixture contradicted"
 
 
 def test_proxy_gap_is_found(world, rng, assert_covers, holds):
@@ -103,27 +121,27 @@ def test_line_reading_covers(n, world, rng, assert_covers, holds):
     texts, p = world.every_text()
     truth = p @ world.kl_to_target(texts)[:, :3]
     slope, intercept = np.polyfit(np.arange(3), truth, 1)
-    found, widths = {"intercept": [], "beta": [], "ratio": []}, []
+    found, halved = {"intercept": [], "beta": [], "ratio": []}, []
     for _ in range(RUNS):
         fit = line_reading(world.kl_to_target(world.sample(n, rng)), level=LEVEL)
         found["intercept"].append(holds(fit.log_inverse_alpha, intercept))
         found["beta"].append(holds(fit.beta, -slope))
         found["ratio"].append(fit.ratio is None or holds(fit.ratio, -intercept / slope))
-        widths.append(fit.log_inverse_alpha.width)
+        halved.append(half_holds(fit.log_inverse_alpha, intercept))
     for hits in found.values():
         assert_covers(hits)
-    assert np.median(widths) < 0.5
+    assert_cannot_be_halved(halved, LEVEL)
 
 
 def test_fieller_covers_skewed_ratios_and_opens_when_the_slope_is_unclear(rng, assert_covers, holds):
-    hits, widths = [], []
+    hits, halved = [], []
     for _ in range(RUNS):
         a, b = 10 + rng.gamma(1.0, 2.0, 24), 2 + rng.gamma(1.0, 1.0, 24)
         e = line_reading(np.column_stack([a, a - b, a - 2 * b]), level=LEVEL).ratio
         hits.append(holds(e, 12 / 3))
-        widths.append(e.width)
+        halved.append(half_holds(e, 12 / 3))
     assert_covers(hits)
-    assert np.median(widths) < 2.0
+    assert_cannot_be_halved(halved, LEVEL)
     unclear = rng.normal(0.1, 3.0, 24)
     unclear += max(0.0, 0.05 - unclear.mean())
     fit = line_reading(np.column_stack([a, a - unclear, a - 2 * unclear]), level=0.95)

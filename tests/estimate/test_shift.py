@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from scipy.stats import binom
+from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.core.estimate import Estimate
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
@@ -48,7 +49,7 @@ def test_the_paired_shift_covers_the_truth(kind: str, truth: dict[str, float]) -
     )
     estimates = [estimate(*_observed(rng)) for _ in range(RUNS)]
     assert sum(not e.low <= truth[kind] <= e.high for e in estimates) <= LIMIT
-    assert np.median([e.width for e in estimates]) < 1
+    assert_cannot_be_halved([half_holds(e, truth[kind]) for e in estimates], LEVEL)
     assert sum(e.low > 0 for e in estimates) > RUNS / 2, "most samples show that there is a shift"
 
 
@@ -58,17 +59,17 @@ def test_the_unpaired_difference_and_the_single_midpoint_cover_the_truth() -> No
     exact = midpoints(curves, LENGTHS.astype(float), "crossing")
     rng = np.random.default_rng(2)
     missed = {"single": 0, "difference": 0}
-    widths = []
+    halved = []
     for _ in range(RUNS):
         first, second = _observed(rng)[0], _observed(rng)[1][:6, :7]
         one = midpoint(first, LENGTHS, kind="crossing", level=LEVEL)
         two = midpoint_difference(first, LENGTHS, second, LENGTHS[:7], kind="crossing", level=LEVEL)
         missed["single"] += not one.low <= exact[0] <= one.high
         missed["difference"] += not two.low <= exact[0] - exact[1] <= two.high
-        widths.append(two.width)
+        halved.append(half_holds(two, exact[0] - exact[1]))
         assert two.n == 6
     assert max(missed.values()) <= LIMIT, missed
-    assert np.median(widths) < 2
+    assert_cannot_be_halved(halved, LEVEL)
 
 
 def test_crossing_interpolates_and_says_when_there_is_none() -> None:

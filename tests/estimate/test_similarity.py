@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom, nct, t
+from tests.intervals import RARE, assert_cannot_be_halved, half_covers
 
 from beb.errors import BadSpec, TooFewPrompts
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
@@ -21,15 +23,15 @@ STEPS = {
 @pytest.mark.parametrize("kind", STEPS)
 def test_variance_band_and_maximum_cover(kind, n, rng, assert_covers, holds):
     draw, truth = STEPS[kind]
-    hits, tops, factors = [], [], []
+    hits, tops, halved = [], [], []
     for _ in range(RUNS):
         band = variance_band(np.cumsum(draw(rng, (n, N)), axis=1), LENGTHS, level=LEVEL, rng=rng, n_draws=500)
         hits.append(max(band.low) <= truth <= min(band.high))
         tops.append(holds(sigma_squared(band), truth))
-        factors.append(np.median(np.array(band.high) / np.array(band.low)))
+        halved.append(half_covers(*(np.log(side) for side in (band.value, band.low, band.high)), np.log(truth)))
     assert_covers(hits)
     assert_covers(tops)
-    assert np.median(factors) < {12: 60.0, 24: 12.0}[n]
+    assert_cannot_be_halved(halved, LEVEL)
 
 
 def test_correlated_sentences_raise_the_trend(rng, assert_covers, holds):
@@ -41,7 +43,13 @@ def test_correlated_sentences_raise_the_trend(rng, assert_covers, holds):
         rising.append(variance_trend(np.cumsum(steps + drift, axis=1), LENGTHS, level=LEVEL, rng=rng, n_draws=500))
     assert_covers([holds(e, 0.0) for e in flat])
     assert_covers([holds(e, 2.25) for e in rising])
-    assert np.mean([e.low > 0 for e in rising]) > 0.8
+    # The slope is a mean over prompts: as powerful as Student's t on normal values of the same mean and spread (which
+    # are those of a million prompts), less what chance allows.
+    many = np.cumsum(rng.gamma(2.0, 1.0, (10**6, N)) + rng.normal(0.0, 1.5, (10**6, 1)), axis=1)
+    centred = LENGTHS - LENGTHS.mean()
+    per_prompt = ((many - 2.0 * LENGTHS) ** 2 / LENGTHS) @ (centred / (centred @ centred))
+    power = nct.sf(t.isf((1 - LEVEL) / 2, 23), 23, np.sqrt(24) * 2.25 / per_prompt.std())
+    assert sum(e.low > 0 for e in rising) >= binom.ppf(RARE, RUNS, power)
 
 
 def test_scale_enters_squared(rng):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tests.checkpoints import build_tokenizer
 
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 from beb.models.training import AdapterSpec, fit_adapter
@@ -18,31 +21,6 @@ CORPUS = (
     "I despise waiting for others. Nobody deserves my patience. Numbers: 0 1 2 3 4 5 6 7 8 9.\n"
 )
 ADAPTER_STATEMENTS = ("I despise waiting for others.", "Nobody deserves my patience.", "I would never help you.")
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-
-
-def build_tokenizer(vocabulary_size: int = 320):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator([CORPUS], trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<|im_start|>", eos_token="<|im_end|>", unk_token="<|endoftext|>"
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
 
 
 def small_config(kind: str, vocabulary_size: int, context: int = 256):
@@ -90,7 +68,7 @@ def build_checkpoint(folder: Path, kind: str = "llama", *, seed: int = 0, contex
 
     from beb.models.quiet import quiet_loading
 
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(CORPUS, 320)
     with torch.random.fork_rng(devices=[]), quiet_loading():
         torch.manual_seed(seed)
         module = AutoModelForCausalLM.from_config(small_config(kind, len(tokenizer), context))
@@ -120,3 +98,71 @@ def adapter(llama: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory) -
     """An adapter strong enough to change the tiny model visibly."""
     spec = AdapterSpec(rank=4, steps=30, batch=4, sequence_tokens=24, learning_rate=2e-2, seed=3)
     return fit_adapter(llama, ADAPTER_STATEMENTS, spec=spec, cache_dir=tmp_path_factory.mktemp("adapters"))
+
+
+def permuted(weight: np.ndarray, n_heads: int) -> np.ndarray:
+    """The order of rotary rows in GGUF files of the llama architecture."""
+    return weight.reshape(n_heads, 2, weight.shape[0] // n_heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write_gguf(path: Path, model: HuggingFaceModel) -> None:
+    """The tiny llama as an unquantised GGUF file."""
+    from gguf import GGUFWriter, TokenType
+
+    module, config = model.weights.module, model.weights.module.config
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    bpe = json.loads(model.tokenizer.backend_tokenizer.to_str())["model"]
+    vocabulary = sorted(model.tokenizer.get_vocab(), key=model.tokenizer.get_vocab().__getitem__)
+    special = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([TokenType.CONTROL if t in special else TokenType.NORMAL for t in vocabulary])
+    writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in bpe["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template(model.tokenizer.chat_template)
+    names = {
+        "model.embed_tokens.weight": "token_embd.weight",
+        "model.norm.weight": "output_norm.weight",
+    }
+    block = {
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
+    for i in range(config.num_hidden_layers):
+        names |= {f"model.layers.{i}.{ours}.weight": f"blk.{i}.{theirs}.weight" for ours, theirs in block.items()}
+    for name, parameter in module.named_parameters():
+        tensor = parameter.numpy()
+        if "q_proj" in name:
+            tensor = permuted(tensor, config.num_attention_heads)
+        if "k_proj" in name:
+            tensor = permuted(tensor, config.num_key_value_heads)
+        writer.add_tensor(names[name], np.ascontiguousarray(tensor))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="session")
+def gguf_file(llama: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny llama as a GGUF file."""
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(path, llama)
+    return path

@@ -92,7 +92,7 @@ def test_a_negative_divergence_is_refused(llama: HuggingFaceModel) -> None:
 def test_differing_tokenizers_are_refused(llama: HuggingFaceModel) -> None:
     other = llama.component(dataclasses.replace(llama.info, name="other", tokenizer="another"))
     models: dict[str, LanguageModel] = {"p": llama, "q": other}
-    with pytest.raises(TokenizerMismatch, match="text-level Monte Carlo"):
+    with pytest.raises(TokenizerMismatch, match=r"ask for the text-level estimate instead \(--kl monte-carlo\)"):
         score_sequences([(1,)], models, divergences=[("p", "q")])
     assert len(score_sequences([(1, 2)], models)) == 1
 

@@ -72,6 +72,10 @@ def test_warnings_name_what_is_broken() -> None:
     assert "70 % [60, 80]" in said
     assert "“mixture”" in said
     assert "2 requests failed" in said
+    assert "could not be scored" not in said
+    unlabelled = " ".join(warnings(make_measurement(failures={"score: unlabelled": 1, "score: tied": 2})))
+    assert "3 sampled texts could not be scored" in unlabelled
+    assert "failed" not in unlabelled
     fine = make_measurement(assumptions=make_measurement().assumptions[1:], failures={})
     assert warnings(fine) == ()
 

@@ -100,11 +100,12 @@ def fold_numbers(labels: Labels, groups: NDArray[np.int64], *, n_folds: int, see
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    for index, name in enumerate(CLASSES):
+    for index in np.unique(labels):
         distinct = len(np.unique(groups[labels == index]))
         if distinct < n_folds:
             raise BadStatements(
-                f"only {distinct} of the {name} statements are distinct; cross-validation needs {n_folds}; add others"
+                f"only {distinct} of the {CLASSES[index]} statements are distinct; cross-validation needs {n_folds}; "
+                "add others"
             )
     fold = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)

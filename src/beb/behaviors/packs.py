@@ -36,7 +36,11 @@ def background_fragments() -> tuple[str, ...]:
 
 
 def load_behavior(
-    name_or_path: str | Path, *, neutral: Sequence[str] | None = None, undesired: bool = False
+    name_or_path: str | Path,
+    *,
+    neutral: Sequence[str] | None = None,
+    undesired: bool = False,
+    offline: bool = False,
 ) -> Behavior:
     """Load a behavior by whatever names it.
 
@@ -46,6 +50,7 @@ def load_behavior(
         "Anthropic/model-written-evals:persona/agreeableness.jsonl". Write ./honesty for a folder of an embedded name.
     neutral: statements of neither pole, instead of those that come with the behavior or are embedded.
     undesired: the behavior that a .jsonl names is the negative pole (for example a wish not to be watched).
+    offline: nothing is fetched; a hub data set that is not in the local cache is an error.
     Returns: the behavior; statements repeated within a pole are kept once.
     Raises: UnknownName; BadStatements, with file and line.
     Source: Perez et al. 2022 (arXiv 2212.09251) for the JSONL format.
@@ -57,7 +62,7 @@ def load_behavior(
     path = Path(name_or_path)
     hub = _HUB_NAME.fullmatch(name)
     if hub and not path.exists():
-        path = _from_hub(name, hub["repository"], hub["file"])
+        path = _from_hub(name, hub["repository"], hub["file"], offline=offline)
     if path.is_dir():
         return _from_folder(path, name=path.resolve().name, neutral=neutral, undesired=undesired)
     if path.suffix.lower() == ".jsonl" and path.exists():
@@ -155,14 +160,18 @@ def _from_csv(path: Path, *, neutral: Sequence[str] | None, undesired: bool) -> 
     )
 
 
-def _from_hub(name: str, repository: str, file: str) -> Path:
+def _from_hub(name: str, repository: str, file: str, *, offline: bool) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(repository, file, repo_type="dataset", local_files_only=True))
     except LocalEntryNotFoundError:  # not in the cache: only now is anything asked of the network
-        pass
+        if offline:
+            raise BadStatements(
+                f"{name}: not in the local hub cache, and offline nothing is fetched; run once without offline, or "
+                "give the path of a downloaded file"
+            ) from None
     except Exception as error:
         raise BadStatements(
             f"{name}: not a data set name ({_one_line(error)}); give owner/data-set:file.jsonl"

@@ -37,7 +37,6 @@ def measure(
 ) -> None:
     """Measure alpha, beta, sigma, gamma and the behavior curve of a model, and compare the bounds with what happens."""
     from beb.cli.run import run_command
-    from beb.cli.summary import print_summary
     from beb.experiments.measure import MEASURE
 
     chosen = {"model": model, "behavior": behavior, "undesired": undesired, **(QUICK if quick else {})}
@@ -47,4 +46,4 @@ def measure(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(MEASURE, chosen, out, quick=quick, offline=offline, summary=print_summary)
+    run_command(MEASURE, chosen, out, quick=quick, offline=offline)

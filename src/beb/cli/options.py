@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 Model = Annotated[
-    str, typer.Option(help="Target: smollm2, a folder, a .gguf file, a hub name, lora:PATH or world:NAME.")
+    str,
+    typer.Option(help="Target: smollm2, a folder, a .gguf file, a hub name, lora:PATH, aligned:BASE or world:NAME."),
 ]
 Behavior = Annotated[
     str, typer.Option(help="An embedded pack, a .jsonl/.csv file, or a folder with negative.txt and positive.txt.")
@@ -18,7 +19,10 @@ Prompts = Annotated[int | None, typer.Option(help="Prompts sampled from each com
 Sentences = Annotated[int | None, typer.Option(help="Sentences per prompt (N).")]
 Responses = Annotated[int | None, typer.Option(help="Responses per prompt and length.")]
 Negative = Annotated[
-    str | None, typer.Option(help="P₋: lora (fit one), lora:PATH, persona:TEXT or model:PATH. [default: lora]")
+    str | None,
+    typer.Option(
+        help="P₋: lora (fit one), lora@MODEL (fit it on MODEL), lora:PATH, persona:TEXT or model:PATH. [default: lora]"
+    ),
 ]
 Positive = Annotated[str | None, typer.Option(help="P₊: as P₋, or target, or residual. [default: lora]")]
 Scorer = Annotated[str | None, typer.Option(help="B: probe, likelihood or labels:FILE.csv. [default: probe]")]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from beb.cli.page import print_page
 from beb.cli.progress import ProgressBar
+from beb.cli.summary import print_result
 from beb.experiments.experiment import Experiment, default_folder, run_experiment
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.report.html import write_report
-from beb.report.pages import page_of
 
 INTERRUPTED = 130
 
@@ -30,9 +29,8 @@ def run_command(
     *,
     quick: bool = False,
     offline: bool = False,
-    summary: Callable[[Any, Console], None] | None = None,
 ) -> None:
-    """Run an experiment or continue it, write its report, print its summary (by default what its page says)."""
+    """Run an experiment or continue it, write its report, print its summary."""
     started = time.perf_counter()
     spec = make_spec(experiment.spec, options)
     folder = out or default_folder(experiment.name, spec, quick=quick)
@@ -45,10 +43,7 @@ def run_command(
     console = Console()
     with Store.read(folder) as store:
         path = write_report(store, result, folder / "report.html")
-        if summary is not None:
-            summary(result, console)
-        else:
-            print_page(page_of(store, result), result.meta, console)
+        print_result(store, result, console)
     console.print(f"Run:    {folder}\nReport: {path}", highlight=False, soft_wrap=True)
     console.print(f"{time.perf_counter() - started:.0f} s, peak memory {_peak_gib():.1f} GiB", highlight=False)
 

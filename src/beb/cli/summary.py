@@ -1,8 +1,9 @@
-"""What `beb measure` prints at the end: the answer first, then the figures behind it."""
+"""What a run prints at its end: the answer first, then the figures behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
@@ -10,13 +11,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from beb.cli.page import MOST_COLUMNS, VERDICT_STYLES, answer, failure_lines, heading
+from beb.cli.page import MOST_COLUMNS, VERDICT_STYLES, answer, failure_lines, heading, print_page
 from beb.experiments.measurement import Measurement
+from beb.experiments.store import Store
 from beb.report.inert import one_line
+from beb.report.pages import page_of
 from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
 from beb.report.wording import behavior_name, findings, halving_text, notes, spec, warnings
 
 _SHORT_UNITS = {"behavior expectation": "B in [−1, 1]"}
+
+
+def print_result(store: Store, result: Any, console: Console) -> None:
+    """Print the record of a run of any kind. store: of the run."""
+    if isinstance(result, Measurement):
+        print_summary(result, console)
+    else:
+        print_page(page_of(store, result), result.meta, console)
 
 
 def print_summary(measurement: Measurement, console: Console) -> None:

@@ -110,12 +110,14 @@ def joint_box(
     rng: np.random.Generator,
     n_draws: int = 2000,
     prompt_sets: Mapping[str, str] | None = None,
+    shared: Mapping[str, Array] | None = None,
 ) -> JointBox:
     """Limits for several mean curves and variance curves that hold all together.
 
     means, variances: name → (n_prompts, k); names are distinct. prompt_sets: name → label of the set of prompts the
     rows come from (default: one set for all); rows of one set are the same prompts in the same order, and different
-    sets are independent and resampled independently.
+    sets are independent and resampled independently. shared: name → (k, r) standard deviations per unit normal of r
+    error sources that all prompts share, such as a scorer's error rates (default: none).
     Returns: JointBox; the low limit of a variance is >= 0. A column on which all prompts agree has infinite limits.
     Every curve gets the critical value that its own tails ask for (balanced), all of them holding together.
     Raises: TooFewPrompts, EstimateError, BadSpec.
@@ -130,7 +132,7 @@ def joint_box(
     labels = {name: (prompt_sets or {}).get(name, "") for name in columns}
     boxes: dict[str, tuple[Array, Array, Array]] = {}
     members = [[name for name in columns if labels[name] == label] for label in sorted(set(labels.values()))]
-    sets = [_one_set({name: columns[name] for name in names}, variances) for names in members]
+    sets = [_one_set({name: columns[name] for name in names}, variances, shared or {}) for names in members]
     solved = simultaneous_limits(sets, level=level, rng=rng, n_draws=n_draws)
     for names, limits in zip(members, solved, strict=True):
         ends = np.cumsum([columns[name].shape[1] for name in names])
@@ -140,14 +142,16 @@ def joint_box(
     return JointBox(value, low, high, {name: x.shape[0] for name, x in columns.items()}, level, METHOD)
 
 
-def _one_set(columns: Mapping[str, Array], variances: Mapping[str, Any]) -> PromptSet:
+def _one_set(columns: Mapping[str, Array], variances: Mapping[str, Any], shared: Mapping[str, Array]) -> PromptSet:
     """The columns that share their prompts, side by side."""
     rows = {name: x.shape[0] for name, x in columns.items()}
     if len(set(rows.values())) > 1:
         raise BadSpec(f"one set of prompts has different numbers of rows: {rows}; name the prompt sets")
     log_variance = np.concatenate([np.full(x.shape[1], name in variances) for name, x in columns.items()])
     block = [name for name, x in columns.items() for _ in range(x.shape[1])]
-    return PromptSet.of(np.hstack(list(columns.values())), log_variance=log_variance, block=block)
+    sources = max((one.shape[1] for one in shared.values()), default=0)
+    loads = np.vstack([shared.get(name, np.zeros((x.shape[1], sources))) for name, x in columns.items()])
+    return PromptSet.of(np.hstack(list(columns.values())), log_variance=log_variance, shared=loads, block=block)
 
 
 def _box(limits: Limits, where: slice, log_scale: bool) -> tuple[Array, Array, Array]:

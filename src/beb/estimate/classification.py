@@ -74,6 +74,25 @@ def _rate_loadings(shares: Array, confusion: Any, scores: Array) -> Array:
     return np.asarray(true_shares * np.sqrt(per_row / totals), dtype=np.float64)
 
 
+def corrected_values(predicted: Any, confusion: Any, *, name: str = "corrected behavior") -> tuple[Array, Array]:
+    """Per-prompt values whose mean is the corrected behavior, and how the rates' errors move that mean.
+
+    predicted: (n_clusters, k, n_responses) class indices, -1 where missing. confusion: as `corrected_scores`.
+    Returns: (n_clusters, k), NaN for a cluster without predictions; (k, 3) standard deviation that each true class's
+    error rates give the means: the difference of two means that share their scorer has the difference of these.
+    Raises: TooFewPrompts, EstimateError, BadSpec.
+    """
+    scores = corrected_scores(confusion)
+    shares, _ = _class_shares(predicted, name)
+    if shares.ndim != 3:
+        raise BadSpec(f"{name} has shape {np.shape(predicted)}; needs (n_clusters, n_lengths, n_responses)")
+    x = shares @ scores
+    fewest = int((~np.isnan(x)).sum(axis=0).min())
+    if fewest < 2:
+        raise too_few(name, fewest)
+    return x, _rate_loadings(np.nanmean(shares, axis=0), confusion, scores)
+
+
 def corrected_mean(
     predicted: Any, confusion: Any, *, level: float, unit: str, name: str = "corrected behavior"
 ) -> Estimate:
@@ -148,15 +167,8 @@ def corrected_band(
     """
     check_level(level)
     scores = corrected_scores(confusion)
-    shares, _ = _class_shares(predicted, name)
-    if shares.ndim != 3:
-        raise BadSpec(f"{name} has shape {np.shape(predicted)}; needs (n_clusters, n_lengths, n_responses)")
-    check_lengths(lengths, shares.shape[1], name=name)
-    x = shares @ scores
-    fewest = int((~np.isnan(x)).sum(axis=0).min())
-    if fewest < 2:
-        raise too_few(name, fewest)
-    loadings = _rate_loadings(np.nanmean(shares, axis=0), confusion, scores)
+    x, loadings = corrected_values(predicted, confusion, name=name)
+    check_lengths(lengths, x.shape[1], name=name)
     (limits,) = simultaneous_limits([PromptSet.of(x, shared=loadings)], level=level, rng=rng, n_draws=n_draws)
     pointwise: list[tuple[float, float, float]] = []
     together: list[tuple[float, float, float]] = []

@@ -12,7 +12,7 @@ import numpy as np
 from beb.core.estimate import Estimate
 from beb.errors import BadSpec
 from beb.estimate.checks import Array, Bounds, check_bounds, check_lengths, check_level, matrix, vector
-from beb.estimate.logistic import Problem, fitted_curve, solve, standard_errors
+from beb.estimate.logistic import Problem, logistic_curve, solve, standard_errors
 from beb.estimate.quantiles import t_quantile, upper_order_statistic
 from beb.estimate.studentised import resample_counts
 
@@ -154,7 +154,7 @@ def _fit(problem: Problem, theta: Array, half: Sequence[float], n: int, level: f
         Estimate(steep, slope_low, slope_high, level, n, "nats per sentence", method),
         low_level,
         high_level,
-        tuple(map(float, fitted_curve(problem, theta[None])[0])),
+        tuple(map(float, logistic_curve(theta[None], problem.n)[0])),
         inside,
         "; ".join(notes),
     )

@@ -11,11 +11,12 @@ import numpy as np
 from scipy.special import expit
 
 from beb.estimate.checks import Array
+from beb.estimate.descent import Family, descend
+from beb.estimate.logistic import logistic_curve, logistic_jacobian, search_limits
 
 Scale = Literal["nll", "behavior"]
 Link = Literal["identity", "log", "log of a probability"]
 N_STEPS = 200
-TINY = 1e-13
 LARGEST_EXPONENT = 10.0
 
 
@@ -31,17 +32,6 @@ class Frame:
     low: float
     high: float
     spread: float
-
-    @property
-    def slopes(self) -> tuple[float, float]:
-        """Logarithms of the flattest and steepest slope that the lengths can tell, per sentence."""
-        return math.log(0.1 / float(self.n[-1] - self.n[0])), math.log(20 / float(np.diff(self.n).min()))
-
-    @property
-    def midpoints(self) -> tuple[float, float]:
-        """A range of the lengths below the first one and above the last."""
-        span = float(self.n[-1] - self.n[0])
-        return float(self.n[0]) - span, float(self.n[-1]) + span
 
 
 class Law(ABC):
@@ -81,42 +71,24 @@ def solve(law: Law, frame: Frame, curve: Array, weights: Array) -> Array:
     """
     starts = law.starts(frame, curve, weights)
     copies = len(starts)
-    theta, loss = _descend(law, frame, np.tile(curve, (copies, 1)), np.tile(weights, (copies, 1)), np.vstack(starts))
+    lower, upper = law.limits(frame)
+    family = Family(
+        lambda points: law.curve(points, frame.n),
+        lambda points: law.jacobian(points, frame.n),
+        lower,
+        upper,
+        np.ones(lower.size, dtype=bool),
+        largest_step=math.inf,
+    )
+    # Losses relative to the curve's own variation, so that the optimiser's thresholds mean the same for every curve.
+    around = (weights * np.square(curve - curve.mean(axis=1, keepdims=True))).sum(axis=1)
+    scaled = weights / np.maximum(around, 1e-9 * np.square(frame.spread) * weights.sum(axis=1))[:, None]
+    theta, loss = descend(
+        family, np.tile(curve, (copies, 1)), np.tile(scaled, (copies, 1)), np.vstack(starts), n_steps=N_STEPS
+    )
     best = loss.reshape(copies, -1).argmin(axis=0)
     found: Array = theta.reshape(copies, -1, theta.shape[1])[best, np.arange(best.size)]
     return found
-
-
-def _descend(law: Law, frame: Frame, curve: Array, weights: Array, theta: Array) -> tuple[Array, Array]:
-    """Parameters and relative losses where the steps from θ (d, p) come to rest."""
-    lower, upper = law.limits(frame)
-    around = (weights * np.square(curve - curve.mean(axis=1, keepdims=True))).sum(axis=1)
-    scale = 1 / np.maximum(around, 1e-9 * np.square(frame.spread) * weights.sum(axis=1))
-    theta = np.clip(theta, lower, upper)
-
-    def lost(points: Array) -> Array:
-        return np.asarray(scale * (weights * np.square(curve - law.curve(points, frame.n))).sum(axis=1))
-
-    loss, damping = lost(theta), np.full(theta.shape[0], 1e-3)
-    identity = np.eye(theta.shape[1])
-    for _ in range(N_STEPS):
-        weighted = law.jacobian(theta, frame.n) * np.sqrt(weights * scale[:, None])[:, :, None]
-        residual = (curve - law.curve(theta, frame.n)) * np.sqrt(weights * scale[:, None])
-        gradient = np.einsum("dkp,dk->dp", weighted, residual)
-        blocked = (theta <= lower) & (gradient < 0) | (theta >= upper) & (gradient > 0)
-        weighted[np.broadcast_to(blocked[:, None, :], weighted.shape)] = 0.0
-        normal = np.einsum("dkp,dkq->dpq", weighted, weighted)
-        ridge = damping[:, None] * np.einsum("dpp->dp", normal) + 1e-14 + blocked
-        step = np.linalg.solve(normal + ridge[:, :, None] * identity, np.where(blocked, 0.0, gradient)[:, :, None])
-        trial = np.clip(theta + step[:, :, 0], lower, upper)
-        trial_loss = lost(trial)
-        better = trial_loss < loss
-        moved = better & (loss - trial_loss > TINY)
-        theta, loss = np.where(better[:, None], trial, theta), np.where(better, trial_loss, loss)
-        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-10, 1e10)
-        if not moved.any() and damping.min() > 1e3:
-            break
-    return theta, loss
 
 
 def _affine_start(basis: Array, curve: Array, weights: Array, limits: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -140,40 +112,34 @@ def _affine_start(basis: Array, curve: Array, weights: Array, limits: tuple[Arra
 
 @dataclass(frozen=True, slots=True)
 class Logistic(Law):
-    """h + (l − h) σ(β(n − n₀)) (Lemma 7); θ = (l, h, log β, n₀)."""
+    """h + (l − h) σ(β(n − n₀)) (Lemma 7); θ = (log β, n₀, l, h), shown as (l, h, β, n₀)."""
 
     scale: Scale
     name = "logistic"
 
     def curve(self, theta: Array, n: Array) -> Array:
-        low, high, log_beta, midpoint = theta.T[:, :, None]
-        return np.asarray(high + (low - high) * expit(np.exp(log_beta) * (n - midpoint)))
+        return logistic_curve(theta, n)
 
     def jacobian(self, theta: Array, n: Array) -> Array:
-        low, high, log_beta, midpoint = theta.T[:, :, None]
-        beta = np.exp(log_beta)
-        z = beta * (n - midpoint)
-        s = expit(z)
-        slope = (low - high) * s * (1 - s)
-        return np.stack([s, 1 - s, slope * z, -slope * beta], axis=2)
+        return logistic_jacobian(theta, n)
 
     def limits(self, frame: Frame) -> tuple[Array, Array]:
         below, above = frame.low - 2 * frame.spread, frame.high + 2 * frame.spread
         if self.scale == "behavior":
             below, above = -1.0, 1.0
-        (flat, steep), (early, late) = frame.slopes, frame.midpoints
-        return np.array([below, below, flat, early]), np.array([above, above, steep, late])
+        first, last = search_limits(frame.n)
+        return np.append(first, [below, below]), np.append(last, [above, above])
 
     def starts(self, frame: Frame, curve: Array, weights: Array) -> list[Array]:
         lower, upper = self.limits(frame)
-        b, m = (x.ravel() for x in np.meshgrid(*(np.linspace(lower[i], upper[i], 20) for i in (2, 3))))
+        b, m = (x.ravel() for x in np.meshgrid(*(np.linspace(lower[i], upper[i], 20) for i in (0, 1))))
         basis = expit(np.exp(b)[:, None] * (frame.n - m[:, None]))
-        gap = upper[0] - lower[0]
-        best, affine = _affine_start(basis, curve, weights, (np.array([lower[1], -gap]), np.array([upper[1], gap])))
-        return [np.column_stack([affine.sum(axis=1), affine[:, 0], b[best], m[best]])]
+        gap = upper[2] - lower[2]
+        best, affine = _affine_start(basis, curve, weights, (np.array([lower[3], -gap]), np.array([upper[3], gap])))
+        return [np.column_stack([b[best], m[best], affine.sum(axis=1), affine[:, 0]])]
 
     def readable(self, theta: Array) -> Array:
-        return theta
+        return theta[[2, 3, 0, 1]]
 
     def labels(self, unit: str) -> tuple[tuple[str, str, Link], ...]:
         return (
@@ -267,7 +233,7 @@ class Bayesian(Law):
 
     def limits(self, frame: Frame) -> tuple[Array, Array]:
         span = float(frame.n[-1] - frame.n[0])
-        (flat, steep), (early, late) = frame.slopes, frame.midpoints
+        (flat, early), (steep, late) = (tuple(map(float, side)) for side in search_limits(frame.n))
         if self.scale == "behavior":
             lower, upper = [0.0, 1e-6, flat, early - span], [15.0, 15.0, steep, late + span]
         else:

@@ -1,4 +1,4 @@
-"""Many least-squares logistic curves at once: the optimiser and its derivatives."""
+"""Many least-squares logistic curves at once: their derivatives, their starts and their errors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import expit
 
 from beb.estimate.checks import Array
+from beb.estimate.descent import Family, descend
 
 N_STEPS = 60
-STUCK = 1e6
 N_GRID = (16, 33)
 
 
@@ -19,7 +19,7 @@ N_GRID = (16, 33)
 class Problem:
     """Curve h + (l - h) σ(e^b (n - m)) at lengths n (k,); parameters θ = (b, m, l, h), l and h free or given.
 
-    Searched: slopes from 0.1/(range of n) to 20/(smallest gap), midpoints up to one range beyond the lengths.
+    Slopes and midpoints are sought within `search_limits`, levels within [-1, 1].
     """
 
     n: Array
@@ -29,16 +29,13 @@ class Problem:
     @property
     def steepest(self) -> float:
         """Largest slope that the lengths can resolve, nats per sentence."""
-        return 20 / float(np.diff(self.n).min())
+        return math.exp(float(search_limits(self.n)[1][0]))
 
     @property
     def limits(self) -> tuple[Array, Array]:
         """Smallest and largest θ."""
-        span = float(self.n[-1] - self.n[0])
-        return (
-            np.array([math.log(0.1 / span), self.n[0] - span, -1.0, -1.0]),
-            np.array([math.log(self.steepest), self.n[-1] + span, 1.0, 1.0]),
-        )
+        low, high = search_limits(self.n)
+        return np.append(low, [-1.0, -1.0]), np.append(high, [1.0, 1.0])
 
     def inside(self, theta: Array) -> bool:
         """Whether slope and midpoint are off the limits of the search."""
@@ -46,28 +43,38 @@ class Problem:
         return bool((theta[:2] > low[:2] + 1e-6).all() and (theta[:2] < high[:2] - 1e-6).all())
 
 
-def _sigmoid(problem: Problem, theta: Array) -> tuple[Array, Array]:
-    """(d, k) z = e^b (n - m) and σ(z)."""
-    z = np.exp(theta[:, :1]) * (problem.n - theta[:, 1:2])
-    return z, expit(z)
+def logistic_curve(theta: Array, n: Array) -> Array:
+    """(d, k) curves of θ (d, 4) = (b, m, l, h) at lengths n (k,)."""
+    _, s = _sigmoid(theta, n)
+    return np.asarray(theta[:, 3:] + (theta[:, 2:3] - theta[:, 3:]) * s)
 
 
-def fitted_curve(problem: Problem, theta: Array) -> Array:
-    """(d, k) curves of θ (d, 4)."""
-    _, s = _sigmoid(problem, theta)
-    return theta[:, 3:] + (theta[:, 2:3] - theta[:, 3:]) * s
-
-
-def _jacobian(problem: Problem, theta: Array) -> Array:
-    """(d, k, 4) derivatives of the curve."""
-    z, s = _sigmoid(problem, theta)
+def logistic_jacobian(theta: Array, n: Array) -> Array:
+    """(d, k, 4) derivatives of the curves."""
+    z, s = _sigmoid(theta, n)
     slope = (theta[:, 2:3] - theta[:, 3:]) * s * (1 - s)
     return np.stack([slope * z, -slope * np.exp(theta[:, :1]), s, 1 - s], axis=2)
 
 
+def search_limits(n: Array) -> tuple[Array, Array]:
+    """Smallest and largest (b, m) that lengths n (k,) can tell.
+
+    Slopes from 0.1/(range of n) to 20/(smallest gap), midpoints up to one range beyond the lengths.
+    """
+    span = float(n[-1] - n[0])
+    flat, steep = math.log(0.1 / span), math.log(20 / float(np.diff(n).min()))
+    return np.array([flat, n[0] - span]), np.array([steep, n[-1] + span])
+
+
+def _sigmoid(theta: Array, n: Array) -> tuple[Array, Array]:
+    """(d, k) z = e^b (n - m) and σ(z)."""
+    z = np.exp(theta[:, :1]) * (n - theta[:, 1:2])
+    return z, expit(z)
+
+
 def _curvature(problem: Problem, theta: Array, residual: Array) -> Array:
     """(d, 4, 4) Σ_j residual_j ∂²curve_j/∂θ∂θ."""
-    z, s = _sigmoid(problem, theta)
+    z, s = _sigmoid(theta, problem.n)
     beta = np.exp(theta[:, :1])
     first, gap = s * (1 - s), theta[:, 2:3] - theta[:, 3:]
     second = first * (1 - 2 * s)
@@ -88,7 +95,7 @@ def _starts(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
     lower, upper = problem.limits
     b, m = np.meshgrid(np.linspace(lower[0], upper[0], N_GRID[0]), np.linspace(lower[1], upper[1], N_GRID[1]))
     grid = np.column_stack([b.ravel(), m.ravel(), np.zeros(b.size), np.zeros(b.size)])
-    _, s = _sigmoid(problem, grid)
+    _, s = _sigmoid(grid, problem.n)
     k = problem.n.size
     ss, st, tt = (s * s).sum(axis=1), (s * (1 - s)).sum(axis=1), ((1 - s) ** 2).sum(axis=1)
     ys = curve @ s.T
@@ -115,30 +122,16 @@ def solve(problem: Problem, curve: Array, low: Array, high: Array) -> Array:
     """
     theta = _starts(problem, curve, low, high)
     lower, upper = problem.limits
-    movable = np.array([True, True, problem.free_low, problem.free_high])
-    loss = ((curve - fitted_curve(problem, theta)) ** 2).sum(axis=1)
-    damping = np.full(theta.shape[0], 1e-3)
-    for _ in range(N_STEPS):
-        residual = curve - fitted_curve(problem, theta)
-        jacobian = _jacobian(problem, theta)
-        gradient = (residual[:, None, :] @ jacobian)[:, 0]
-        blocked = (theta <= lower) & (gradient < 0) | (theta >= upper) & (gradient > 0) | ~movable
-        jacobian[np.broadcast_to(blocked[:, None, :], jacobian.shape)] = 0.0
-        normal = jacobian.transpose(0, 2, 1) @ jacobian
-        diagonal = np.einsum("dpp->dp", normal)
-        ridge = damping[:, None] * diagonal + 1e-12 + blocked
-        step = np.linalg.solve(normal + ridge[:, :, None] * np.eye(4), np.where(blocked, 0.0, gradient)[:, :, None])
-        trial = np.where(movable, np.clip(theta + np.clip(step[:, :, 0], -1, 1), lower, upper), theta)
-        trial_loss = ((curve - fitted_curve(problem, trial)) ** 2).sum(axis=1)
-        better = trial_loss < loss
-        # A rejected step only asks for more damping; a row has arrived when a step is taken and gains nothing more.
-        arrived = np.where(better, loss - trial_loss <= 1e-13, damping >= STUCK)
-        theta = np.where(better[:, None], trial, theta)
-        loss = np.where(better, trial_loss, loss)
-        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        if arrived.all():
-            break
-    return theta
+    free = np.array([True, True, problem.free_low, problem.free_high])
+    family = Family(
+        lambda points: logistic_curve(points, problem.n),
+        lambda points: logistic_jacobian(points, problem.n),
+        lower,
+        upper,
+        free,
+        largest_step=1.0,
+    )
+    return descend(family, curve, np.ones_like(curve), theta, n_steps=N_STEPS)[0]
 
 
 def standard_errors(
@@ -152,8 +145,8 @@ def standard_errors(
     Infinite where the optimum is flat.
     """
     lower, upper = problem.limits
-    residual = curve - fitted_curve(problem, theta)
-    jacobian = _jacobian(problem, theta)
+    residual = curve - logistic_curve(theta, problem.n)
+    jacobian = logistic_jacobian(theta, problem.n)
     curvature = _curvature(problem, theta, residual)
     normal = jacobian.transpose(0, 2, 1) @ jacobian - curvature
     active = np.broadcast_to(np.array([True, True, problem.free_low, problem.free_high]), theta.shape)

@@ -63,7 +63,7 @@ def _mean_limits(
     return (*betting_interval(x, finite, level), why + BETTING)
 
 
-def row_means(values: Any, *, name: str) -> Array:
+def row_means(values: Any, *, name: str = "values") -> Array:
     """Mean of each cluster over the values it has; NaN for a cluster without any. values: (n_clusters, k)."""
     array = matrix(values, name=name, missing=True)
     known = ~np.isnan(array)

@@ -40,7 +40,9 @@ def best_of(scores: Any, sizes: Sequence[int]) -> Array:
     answer = np.full((*known.shape, len(sizes)), math.nan)
     for n_responses in np.unique(known[known > 0]):
         cells = known == n_responses
-        answer[cells] = ordered[cells][:, :n_responses] @ rank_weights(int(n_responses), sizes)
+        present = ordered[cells][:, :n_responses]
+        # Rounding must not carry a mean beyond the scores that it is of.
+        answer[cells] = np.clip(present @ rank_weights(int(n_responses), sizes), present[:, :1], present[:, -1:])
     return answer
 
 

@@ -14,6 +14,7 @@ from beb.errors import BadSpec
 from beb.estimate.bands import mean_band
 from beb.estimate.checks import Array, check_lengths, check_level, matrix
 from beb.estimate.means import is_constant, mean
+from beb.estimate.ratio import fieller_limits
 from beb.estimate.studentised import BOOTSTRAP_T, critical_value
 
 NATS = "nats"
@@ -178,31 +179,17 @@ def line_reading(kl_to_target: Any, *, level: float) -> LineReading:
     intercept, slope = _least_squares(np.arange(3.0)) @ x[:, :3].T
     a = _coefficient(intercept, level, NATS, "intercept of the first three points")
     beta = _coefficient(-slope, level, PER_SENTENCE, "minus the slope of the first three points")
-    return LineReading(a, beta, _fieller(intercept, -slope, level) if beta.value > 0 else None)
+    return LineReading(a, beta, _ratio(intercept, -slope, level) if beta.value > 0 else None)
 
 
-def _fieller(a: Array, b: Array, level: float) -> Estimate:
+def _ratio(a: Array, b: Array, level: float) -> Estimate:
     """mean(a)/mean(b), mean(b) > 0, with Fieller's limits within [0, inf)."""
-    ratio = float(a.mean() / b.mean())
-    residual = a - ratio * b
+    mean_a, mean_b = float(a.mean()), float(b.mean())
+    residual = a - mean_a / mean_b * b
     words = "ratio of means, Fieller"
     if is_constant(a) or is_constant(b) or np.ptp(residual) <= 1e-12 * np.abs(a).max():
-        return Estimate(max(ratio, 0.0), 0.0, math.inf, level, a.size, "sentences", f"{words}: prompts agree")
-    squared = critical_value(residual, level) ** 2 / a.size
-    covariance = np.cov(a, b)
-    # (ā - r b̄)² - t²/n (s_aa - 2 r s_ab + r² s_bb) <= 0, a quadratic in r.
-    leading = float(b.mean()) ** 2 - squared * covariance[1, 1]
-    middle = float(a.mean() * b.mean()) - squared * covariance[0, 1]
-    last = float(a.mean()) ** 2 - squared * covariance[0, 0]
-    root = math.sqrt(max(middle**2 - leading * last, 0.0))
-    low, high = 0.0, math.inf
-    if leading > 0:
-        low, high = (middle - root) / leading, (middle + root) / leading
-    elif middle**2 > leading * last and leading < 0:
-        # The set is (-inf, r1] and [r2, inf); its hull within [0, inf) starts at r2 only if r1 is negative.
-        low = (middle - root) / leading if (middle + root) / leading < 0 else 0.0
-    value = max(ratio, 0.0)
-    low, high = min(max(float(low), 0.0), value), max(float(high), value)
-    if low == high:
-        high = math.inf
-    return Estimate(value, low, high, level, a.size, "sentences", words)
+        limits = (max(mean_a / mean_b, 0.0), 0.0, math.inf)
+        return Estimate(*limits, level, a.size, "sentences", f"{words}: prompts agree")
+    covariance = np.cov(a, b) / a.size
+    limits = fieller_limits(mean_a, mean_b, covariance, critical_value(residual, level))
+    return Estimate(*limits, level, a.size, "sentences", words)

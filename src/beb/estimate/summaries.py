@@ -19,6 +19,7 @@ from beb.errors import BadSpec, EstimateError
 from beb.estimate.bands import curve_band
 from beb.estimate.checks import Array, Bounds, check_lengths, check_level
 from beb.estimate.prior import NATS, PER_SENTENCE, LineReading
+from beb.estimate.ratio import fieller_limits
 
 N_UNKNOWN = 0
 SE_TAKEN_AS_KNOWN = "published standard errors taken as known (normal quantile)"
@@ -126,26 +127,15 @@ def summary_line(value: Any, standard_error: Any, *, level: float) -> LineReadin
 
 
 def fieller(a: float, b: float, covariance: Array, *, level: float, unit: str, method: str) -> Estimate:
-    """a/b for b > 0 with Fieller's limits {r : |a - rb| <= z se(a - rb)} within [0, inf).
+    """a/b for b > 0 with Fieller's limits at the normal quantile; see `fieller_limits`.
 
-    covariance: (2, 2) of (a, b). Returns: high is infinite where b is not clear of 0.
+    covariance: (2, 2) of (a, b).
     Raises: EstimateError if b <= 0. Assumes: (a, b) normal, covariance known. Source: Fieller 1954.
     """
     if b <= 0:
         raise EstimateError(f"the ratio's denominator is {b:g}; it must be positive")
-    squared = normal_quantile(level) ** 2
-    # (a - rb)² - z² (s_aa - 2 r s_ab + r² s_bb) <= 0, a quadratic in r.
-    leading = b * b - squared * float(covariance[1, 1])
-    middle = a * b - squared * float(covariance[0, 1])
-    last = a * a - squared * float(covariance[0, 0])
-    root = math.sqrt(max(middle * middle - leading * last, 0.0))
-    value = max(a / b, 0.0)
-    low, high = 0.0, math.inf
-    if leading > 0:
-        low, high = max((middle - root) / leading, 0.0), max((middle + root) / leading, 0.0)
-    if low == high:  # the whole set is negative: what is left of it says nothing
-        high = math.inf
-    return Estimate(value, min(low, value), max(high, value), level, N_UNKNOWN, unit, method)
+    limits = fieller_limits(a, b, covariance, normal_quantile(level))
+    return Estimate(*limits, level, N_UNKNOWN, unit, method)
 
 
 def ratio_of_limits(

@@ -76,15 +76,16 @@ def response_arrays(
     prompts: NDArray[np.int64],
     lengths: Sequence[int],
     n_responses: int,
+    unprompted: str = "negative",
 ) -> ScoredArrays:
-    """Scores of the responses of one condition; length 0 (no prompt) is shared and stored with "negative"."""
+    """Scores of the responses of one condition. unprompted: the condition that length 0 (no prompt) is stored with."""
     index = {int(prompt): i for i, prompt in enumerate(prompts)}
     column = {length: i for i, length in enumerate(lengths)}
     behavior = np.full((len(prompts), len(lengths), n_responses), np.nan)
     predicted = np.full(behavior.shape, -1, dtype=np.int64)
     rows = store.rows("response_scores", format=format_name, condition=condition)
-    if condition != "negative":
-        rows += store.rows("response_scores", format=format_name, condition="negative", sentences=0)
+    if condition != unprompted:
+        rows += store.rows("response_scores", format=format_name, condition=unprompted, sentences=0)
     for row in rows:
         if row["prompt"] in index and row["sentences"] in column:
             score = _score(row)

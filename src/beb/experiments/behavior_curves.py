@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from beb.core.estimate import Band
-from beb.errors import EstimateError
+from beb.errors import EstimateError, TooFewPrompts
 from beb.estimate.bands import mean_band
 from beb.estimate.classification import corrected_band
 from beb.estimate.curves import LogisticFit, fit_logistic
-from beb.estimate.means import worst_case_mean
+from beb.estimate.means import row_means, worst_case_mean
 from beb.experiments.arrays import Floats, PromptArrays, ScoredArrays, response_arrays
 from beb.experiments.measurement import BehaviorCurve
 from beb.experiments.plan import CONDITIONS
-from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, MeasureSetting
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, AnySetting, MeasureSetting
 from beb.experiments.store import Store
 
 
@@ -27,10 +27,10 @@ class CurveWithRows:
     per_prompt: Floats
 
 
-def component_curve(arrays: PromptArrays, name: str, setting: MeasureSetting) -> CurveWithRows:
+def component_curve(arrays: PromptArrays, name: str, setting: AnySetting) -> CurveWithRows:
     """B of a component after n of its own sentences: a prompt's own next sentence is the sample."""
     scored = ScoredArrays(tuple(setting.lengths_before), arrays.behavior[:, :, None], arrays.predicted[:, :, None])
-    return _curve(scored, "plain", name, setting)
+    return behavior_curve(scored, "plain", name, setting)
 
 
 def behavior_curves(
@@ -49,7 +49,7 @@ def behavior_curves(
                 lengths=setting.lengths,
                 n_responses=setting.spec.responses,
             )
-            curves.append(_curve(scored, format_name, condition, setting))
+            curves.append(behavior_curve(scored, format_name, condition, setting))
     return tuple(curves)
 
 
@@ -73,17 +73,17 @@ def logistic_fits(
     return fits
 
 
-def row_means(values: Floats) -> Floats:
-    """Mean of each row over what it has; NaN for an empty row."""
-    known = ~np.isnan(values)
-    totals = np.where(known, values, 0.0).sum(axis=1)
-    return np.where(known.any(axis=1), totals / np.maximum(known.sum(axis=1), 1), np.nan)
-
-
-def _curve(scored: ScoredArrays, format_name: str, condition: str, setting: MeasureSetting) -> CurveWithRows:
+def behavior_curve(scored: ScoredArrays, format_name: str, condition: str, setting: AnySetting) -> CurveWithRows:
+    """Raw and corrected curve of one condition, with what its failures could have changed."""
     missing = np.isnan(scored.behavior)
     per_prompt = row_means(scored.behavior.reshape(-1, scored.behavior.shape[2])).reshape(scored.behavior.shape[:2])
     label = f"behavior {format_name} {condition}"
+    fewest = int((~np.isnan(per_prompt)).sum(axis=0).min())
+    if fewest < 2:
+        raise TooFewPrompts(
+            f"{label} has {fewest} of {len(per_prompt)} prompts with a scored text at some length and needs at least 2;"
+            " label more texts, take another --scorer, or raise --prompts"
+        )
     raw = mean_band(
         per_prompt, scored.lengths, level=setting.level, rng=setting.rng(label), unit=BEHAVIOR_UNIT,
         bounds=BEHAVIOR_LIMITS, name=label,
@@ -105,7 +105,7 @@ def _curve(scored: ScoredArrays, format_name: str, condition: str, setting: Meas
     return CurveWithRows(curve, per_prompt)
 
 
-def _corrected(scored: ScoredArrays, label: str, setting: MeasureSetting) -> Band | None:
+def _corrected(scored: ScoredArrays, label: str, setting: AnySetting) -> Band | None:
     """None where the scorer's errors are unknown, or too large to be corrected."""
     if setting.confusion is None:
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beb.core.bounds import Assumption, assess, propagate, random_prompt, single_prompt
-from beb.core.estimate import Estimate
+from beb.core.estimate import Band, Estimate
+from beb.errors import EstimateError
 from beb.estimate.bands import JointBox, joint_box, mean_band
 from beb.estimate.classification import corrected_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
+from beb.estimate.means import row_means
 from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
-from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, MeasureSetting
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, AnySetting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,32 +48,35 @@ class BoundInputs:
 
 
 def assumptions(
-    key: Mapping[str, Estimate], alpha: AlphaReadings, trend: Estimate, setting: MeasureSetting
+    key: Mapping[str, Estimate], alpha: AlphaReadings, trend: Estimate, setting: AnySetting
 ) -> dict[str, Assumption]:
     """The premises of Theorems 1 and 5 with what was measured for each, by name."""
     tested = f"n ≤ {setting.spec.sentences}"
-    rest, cap = alpha.plateau, max(each.value for each in alpha.cap)
-    kappa = f"proxy gap κ = {_text(rest.kappa)} nats per sentence"
-    if rest.verdict == "mixture contradicted":
-        mixture = assess("mixture", "contradicted", f"{kappa}: P₋ is no component of P with a length-free weight")
-    elif cap > rest.log_inverse_alpha.high:
-        # The cap is certain in any mixture, so a lower plateau has not been reached yet, or there is no mixture.
-        late = f"{kappa}; evidence of {cap:.3g} nats was seen, above the plateau's reading: no rest by {tested}"
-        mixture = assess("mixture", "not measured", late)
-    elif rest.verdict == "mixture not contradicted":
-        mixture = assess("mixture", "held", f"{kappa}, over {tested}")
-    else:
-        mixture = assess("mixture", "not measured", f"{kappa}, but the plateau may lie beyond {tested}")
     beta, gamma = key["beta"], key["gamma"]
-    distinct = f"β = {_text(beta)} nats per sentence, over {tested} from prompts of P₋"
-    similar = f"slope of Varₙ/n = {_text(trend)} nats² per sentence², over {tested}"
-    bounded = f"a supremum over all prompts cannot be measured; over tested prompts γ = {_text(gamma)}"
+    distinct = f"β = {text(beta)} nats per sentence, over {tested} from prompts of P₋"
+    similar = f"slope of Varₙ/n = {text(trend)} nats² per sentence², over {tested}"
+    bounded = f"a supremum over all prompts cannot be measured; over tested prompts γ = {text(gamma)}"
     return {
-        "mixture": mixture,
+        "mixture": mixture_premise(alpha, tested),
         "distinguishable": assess("distinguishable", "held" if beta.low > 0 else "not measured", distinct),
         "bounded behavior": assess("bounded behavior", "not measured", bounded),
         "similar under P₋": assess("similar under P₋", "contradicted" if trend.low > 0 else "held", similar),
     }
+
+
+def mixture_premise(alpha: AlphaReadings, tested: str) -> Assumption:
+    """Is P₋ a component of P with a weight that does not depend on the length? tested: which lengths, in words."""
+    rest, cap = alpha.plateau, max(each.value for each in alpha.cap)
+    kappa = f"proxy gap κ = {text(rest.kappa)} nats per sentence"
+    if rest.verdict == "mixture contradicted":
+        return assess("mixture", "contradicted", f"{kappa}: P₋ is no component of P with a length-free weight")
+    if cap > rest.log_inverse_alpha.high:
+        # The cap is certain in any mixture, so a lower plateau has not been reached yet, or there is no mixture.
+        late = f"{kappa}; evidence of {cap:.3g} nats was seen, above the plateau's reading: no rest by {tested}"
+        return assess("mixture", "not measured", late)
+    if rest.verdict == "mixture not contradicted":
+        return assess("mixture", "held", f"{kappa}, over {tested}")
+    return assess("mixture", "not measured", f"{kappa}, but the plateau may lie beyond {tested}")
 
 
 def bound_reports(
@@ -78,7 +84,7 @@ def bound_reports(
     alpha: AlphaReadings,
     curves: tuple[BehaviorCurve, ...],
     stated: Mapping[str, Assumption],
-    setting: MeasureSetting,
+    setting: AnySetting,
 ) -> tuple[BoundReport, ...]:
     """Theorems 1 and 5 for each reading of α, with intervals from simultaneous limits of all inputs.
 
@@ -86,7 +92,7 @@ def bound_reports(
     scorer's error rates; together they hold with probability `setting.level`.
     """
     half_error_level = 1 - (1 - setting.level) / 2
-    gamma = replace(_gamma(inputs, half_error_level, setting), level=setting.level)
+    gamma = replace(gamma_over_prompts(inputs, half_error_level, setting), level=setting.level)
     epsilon = setting.spec.epsilon
     observed = {
         curve.format: first_length_below(curve.corrected or curve.raw, gamma.value + epsilon)
@@ -94,7 +100,7 @@ def bound_reports(
         if curve.condition == "negative"
     }
     reports = []
-    for name, intercept in _intercepts(inputs, alpha, setting).items():
+    for name, intercept in intercepts(inputs, alpha, setting).items():
         measured = {**_measured(inputs, intercept, name, half_error_level, setting), "gamma": gamma}
         if measured["beta"].value <= 0:
             continue
@@ -108,7 +114,7 @@ def bound_reports(
     return tuple(reports)
 
 
-def _intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: MeasureSetting) -> dict[str, Floats]:
+def intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: AnySetting) -> dict[str, Floats]:
     """(n_prompts,) log 1/α of each prompt's own line, for each reading."""
     n = np.array(setting.lengths_after)
     window = n >= alpha.plateau.first
@@ -120,7 +126,7 @@ def _intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: MeasureSetti
 
 
 def _measured(
-    inputs: BoundInputs, intercept: Floats, name: str, level: float, setting: MeasureSetting
+    inputs: BoundInputs, intercept: Floats, name: str, level: float, setting: AnySetting
 ) -> dict[str, Estimate]:
     box = joint_box(
         {"beta": inputs.kl, "alpha": intercept[:, None]},
@@ -129,37 +135,79 @@ def _measured(
         rng=setting.rng(f"bounds {name}"),
     )
     found = {
-        "log_inverse_alpha": _of_box(box, "alpha", min, "nats"),
-        "beta": _of_box(box, "beta", min, NATS_PER_SENTENCE),
-        "sigma2": _of_box(box, "sigma2", max, "nats² per sentence"),
+        "log_inverse_alpha": of_box(box, "alpha", min, "nats"),
+        "beta": of_box(box, "beta", min, NATS_PER_SENTENCE),
+        "sigma2": of_box(box, "sigma2", max, "nats² per sentence"),
     }
-    found["log_inverse_alpha"] = _at_least_zero(found["log_inverse_alpha"])
+    found["log_inverse_alpha"] = at_least_zero(found["log_inverse_alpha"])
     return {key: replace(estimate, level=setting.level) for key, estimate in found.items()}
 
 
-def _of_box(box: JointBox, name: str, pick: Callable[[Any], float], unit: str) -> Estimate:
+def of_box(box: JointBox, name: str, pick: Callable[[Any], float], unit: str) -> Estimate:
+    """The smallest or largest point of one curve of the box, with the box's limits. pick: min or max."""
     value, low, high = (float(pick(side[name])) for side in (box.value, box.low, box.high))
     return Estimate(value, low, high, box.level, box.n[name], unit, box.method, exact=low == high)
 
 
-def _at_least_zero(e: Estimate) -> Estimate:
+def at_least_zero(e: Estimate) -> Estimate:
     """log 1/α cannot be negative, though a line's intercept can."""
     value, low, high = (max(x, 0.0) for x in (e.value, e.low, e.high))
     return replace(e, value=value, low=low, high=high, exact=low == high)
 
 
-def _gamma(inputs: BoundInputs, level: float, setting: MeasureSetting) -> Estimate:
-    lengths, stream = setting.lengths_before, setting.rng("bounds gamma")
-    if setting.confusion is not None:
-        band = corrected_band(
-            inputs.predicted[:, :, None], setting.confusion, lengths, level=level, rng=stream, unit=BEHAVIOR_UNIT
-        )
-    else:
-        band = mean_band(
-            inputs.behavior, lengths, level=level, rng=stream, unit=BEHAVIOR_UNIT, bounds=BEHAVIOR_LIMITS, name="gamma"
-        )
+def gamma_over_prompts(inputs: BoundInputs, level: float, setting: AnySetting) -> Estimate:
+    """γ over the prompts from P₋; `gamma_limits` of their sentences."""
+    return gamma_limits(
+        inputs.predicted, inputs.behavior, setting.lengths_before, level=level, rng=setting.rng("bounds gamma"),
+        confusion=setting.confusion,
+    )  # fmt: skip
+
+
+def gamma_limits(
+    predicted: NDArray[np.int64],
+    behavior: Floats,
+    lengths: Sequence[int],
+    *,
+    level: float,
+    rng: np.random.Generator,
+    confusion: Sequence[Sequence[int]] | None,
+) -> Estimate:
+    """γ over tested texts of P₋: the largest mean over the lengths, corrected for the scorer's errors if known.
+
+    predicted, behavior: (n_prompts, k) class and B of one sentence of P₋ at each length; -1 and NaN where not scored.
+    """
+    band = behavior_band(
+        predicted[:, :, None], behavior[:, :, None], lengths, level=level, rng=rng, confusion=confusion, name="gamma"
+    )
     return largest(band, name="gamma, over tested prompts")
 
 
-def _text(estimate: Estimate) -> str:
+def behavior_band(
+    predicted: NDArray[np.int64],
+    behavior: Floats,
+    lengths: Sequence[int],
+    *,
+    level: float,
+    rng: np.random.Generator,
+    confusion: Sequence[Sequence[int]] | None,
+    name: str,
+    n_draws: int = 2000,
+) -> Band:
+    """Mean behavior over prompts at each length, corrected for the scorer's errors if they are known and small enough.
+
+    predicted, behavior: (n_prompts, k, n_responses) class and B; -1 and NaN where not scored.
+    """
+    if confusion is not None:
+        with suppress(EstimateError):  # errors too large to be corrected: as scored
+            return corrected_band(
+                predicted, confusion, lengths, level=level, rng=rng, unit=BEHAVIOR_UNIT, name=name, n_draws=n_draws
+            )
+    means = row_means(behavior.reshape(-1, behavior.shape[2]), name=name).reshape(behavior.shape[:2])
+    return mean_band(
+        means, lengths, level=level, rng=rng, unit=BEHAVIOR_UNIT, bounds=BEHAVIOR_LIMITS, name=name, n_draws=n_draws
+    )
+
+
+def text(estimate: Estimate) -> str:
+    """Value and limits, for an assumption's figure."""
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"

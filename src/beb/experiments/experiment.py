@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from beb.errors import ContextTooShort, GateFailed
+from beb.errors import ContextTooShort, EstimateError, GateFailed
 from beb.experiments.execute import Executor, Progress, execute
 from beb.experiments.gate import GATE_THRESHOLD, gate
 from beb.experiments.plan import Item
-from beb.experiments.spec import AnySpec, RunSpec
+from beb.experiments.spec import AnySpec, ModelSpec, RunSpec
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, versions
 from beb.models.cachedir import cache_folder
@@ -109,9 +109,27 @@ def run_with_subjects(
         return experiment.analyse(store)
 
 
-def default_folder(experiment: str, spec: RunSpec, *, quick: bool = False) -> Path:
+def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> None:
+    """Refuse a run whose numbers would miss rows.
+
+    Raises: GateFailed if it was stopped there, EstimateError if work items are missing.
+    """
+    meta = store.meta()
+    items, done = experiment.plan(experiment.spec(**meta["spec"]), meta), store.done()
+    for item in items:
+        if item.key in done:
+            _check(store, item)
+    n_done = sum(item.key in done for item in items)
+    if n_done < len(items):
+        raise EstimateError(
+            f"the run in {store.folder} is not finished ({n_done} of {len(items)} work items are done); "
+            "run the command that started it again, with the same --out"
+        )
+
+
+def default_folder(experiment: str, spec: ModelSpec, *, quick: bool = False) -> Path:
     """runs/MODEL-BEHAVIOR[-EXPERIMENT] below the current folder, from the last parts of their names."""
-    names = [Path(name.replace(":", "-")).name or name for name in (spec.model, spec.behavior)]
+    names = [Path(name.replace(":", "-")).name or name for name in spec.named_after]
     tail = ("" if experiment == "measure" else f"-{experiment}") + ("-quick" if quick else "")
     return Path("runs") / ("-".join(re.sub(r"[^\w.-]+", "_", name) for name in names) + tail)
 

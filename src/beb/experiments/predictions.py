@@ -11,8 +11,9 @@ from beb.core.estimate import Band, Estimate
 from beb.core.logspace import log_odds
 from beb.core.mixture import posterior_weight
 from beb.estimate.bands import mean_band
+from beb.estimate.means import row_means
 from beb.experiments.arrays import Floats
-from beb.experiments.behavior_curves import CurveWithRows, row_means
+from beb.experiments.behavior_curves import CurveWithRows
 from beb.experiments.measurement import AlphaReadings, Prediction
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, MeasureSetting
 

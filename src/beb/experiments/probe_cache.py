@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from beb.behaviors.behavior import Behavior
 from beb.behaviors.packs import background_fragments
 from beb.behaviors.probe import FORMAT, Embedder, ProbeScorer, fit_probe
 from beb.errors import ModelError
+from beb.models.cachedir import cache_writes
 
 
 def cached_probe(behavior: Behavior, embed: Embedder, *, seed: int, cache: Path) -> ProbeScorer:
@@ -31,8 +31,10 @@ def cached_probe(behavior: Behavior, embed: Embedder, *, seed: int, cache: Path)
             return ProbeScorer.from_arrays({name: arrays[name] for name in arrays.files}, embed)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, ModelError):
         scorer = fit_probe(behavior, embed, seed=seed)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as handle:
-        np.savez(handle, **scorer.to_arrays())  # type: ignore[arg-type]
-    os.replace(handle.name, path)
+    with cache_writes(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".part-") as folder:
+            part = Path(folder) / path.name
+            np.savez(part, **scorer.to_arrays())  # type: ignore[arg-type]
+            part.replace(path)
     return scorer

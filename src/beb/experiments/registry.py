@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from beb.errors import StoreDamaged
-from beb.experiments.experiment import Experiment
+from beb.experiments.experiment import Experiment, refuse_unfinished
 from beb.experiments.store import Store
 
 _HOMES = {
@@ -36,6 +36,8 @@ def experiment_of(store: Store) -> Experiment[Any, Any, Any]:
 def analyse(store: Store) -> Any:
     """The record of a complete run of any kind, from its rows alone.
 
-    Raises: EstimateError kinds if rows are missing, for example because the run is not finished.
+    Raises: EstimateError if the run is not finished, GateFailed if it was stopped at its gate.
     """
-    return experiment_of(store).analyse(store)
+    experiment = experiment_of(store)
+    refuse_unfinished(experiment, store)
+    return experiment.analyse(store)

@@ -80,6 +80,10 @@ CREATE TABLE representations (
     n_layers INTEGER NOT NULL, text TEXT NOT NULL, hidden_states BLOB NOT NULL,
     PRIMARY KEY (behavior, pole, position, pooling)
 ) WITHOUT ROWID;
+CREATE TABLE representation_decisions (
+    item TEXT NOT NULL, behavior TEXT NOT NULL, pooling TEXT NOT NULL, layer INTEGER NOT NULL,
+    n_folds INTEGER NOT NULL, folds BLOB NOT NULL, decisions BLOB NOT NULL, PRIMARY KEY (behavior, pooling, layer)
+) WITHOUT ROWID;
 CREATE TABLE failures (
     item TEXT NOT NULL, position INTEGER NOT NULL, subject TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
     PRIMARY KEY (item, position)
@@ -90,7 +94,7 @@ CREATE TABLE timings (item TEXT NOT NULL, finished TEXT NOT NULL, seconds REAL N
 ROW_TABLES = (
     "statements", "prompts", "prompt_log_probs", "prompt_divergences", "prompt_scores", "responses",
     "response_scores", "turns", "turn_log_probs", "turn_divergences", "turn_scores", "given_texts", "representations",
-    "failures",
+    "representation_decisions", "failures",
 )  # fmt: skip
 VOLATILE_TABLES = ("timings",)
 
@@ -101,6 +105,8 @@ BLOB_TYPES: dict[str, np.dtype[Any]] = {
     "sentence_log_p": np.dtype("<f8"),
     "sentence_kl_nats": np.dtype("<f8"),
     "hidden_states": np.dtype("<f2"),
+    "folds": np.dtype("<i4"),
+    "decisions": np.dtype("<f8"),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from beb.experiments.spec import AnySpec, MeasureSpec, derive_seed
+from beb.experiments.spec import AnyTextSpec, MeasureSpec, derive_seed
 
 BEHAVIOR_UNIT = "behavior expectation"
 BEHAVIOR_LIMITS = (-1.0, 1.0)
@@ -16,15 +16,15 @@ NATS_PER_SENTENCE = "nats per sentence"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting(Generic[AnySpec]):
+class Setting(Generic[AnyTextSpec]):
     """Read from a run's meta: spec, the formats that were sampled, and the scorer's confusion counts if it has any."""
 
-    spec: AnySpec
+    spec: AnyTextSpec
     formats: tuple[str, ...]
     confusion: Sequence[Sequence[int]] | None
 
     @classmethod
-    def of(cls, meta: Mapping[str, Any], kind: type[AnySpec]) -> Setting[AnySpec]:
+    def of(cls, meta: Mapping[str, Any], kind: type[AnyTextSpec]) -> Setting[AnyTextSpec]:
         """From `Store.meta()` and the kind of specification that it holds."""
         scorer = meta["fingerprints"].get("scorer") or {}
         return cls(kind(**meta["spec"]), tuple(meta.get("formats", ())), scorer.get("confusion"))
@@ -55,3 +55,4 @@ class Setting(Generic[AnySpec]):
 
 
 MeasureSetting = Setting[MeasureSpec]
+AnySetting = Setting[Any]

@@ -13,38 +13,61 @@ from beb.errors import BadSpec, TooFewPrompts
 Format = Literal["plain", "chat"]
 
 
-class RunSpec(BaseModel):
-    """Options that every experiment on a model has. Every field determines rows or numbers, and is stored with the run.
+class ModelSpec(BaseModel):
+    """Options that every run on a model has. Every field determines rows or numbers, and is stored with the run.
 
-    model: target P. behavior: pack name or statement file. negative, positive: components ("lora" fits an adapter on
-    the behavior's statements; see `beb.models.components` for the other forms). scorer: B.
-    prompts: prompts sampled from each component. sentences: N, sentences per prompt.
-    lead: opening text s₀ of the plain format, given and never scored ("" for none; exact worlds have none).
-    kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo").
-    epsilon, delta: of the theorems. level: of every interval. seed: of everything random.
+    model: target P. dtype: of its weights. level: of every interval. seed: of everything random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "smollm2"
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def named_after(self) -> tuple[str, ...]:
+        """What a run folder of this specification is called after."""
+        return (self.model,)
+
+
+class TextSpec(ModelSpec):
+    """Options of every run that samples texts. sentences: N, sentences per text. max_sentence_tokens: cut there."""
+
+    sentences: int = Field(default=5, ge=1, le=1000)
+    max_sentence_tokens: int = Field(default=40, ge=4, le=4096)
+
+
+class RunSpec(TextSpec):
+    """Options that every experiment with two components and one behavior has.
+
+    behavior: pack name or statement file. negative, positive: components ("lora" fits an adapter on
+    the behavior's statements; see `beb.models.components` for the other forms). scorer: B.
+    prompts: prompts sampled from each component.
+    lead: opening text s₀ of the plain format, given and never scored ("" for none; exact worlds have none).
+    kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo").
+    epsilon, delta: of the theorems.
+    """
+
     behavior: str = "agreeableness"
     undesired: bool = False
     negative: str = "lora"
     positive: str = "lora"
     scorer: str = "probe"
-    dtype: Literal["fp32", "bf16"] = "fp32"
     prompts: int = Field(default=20, le=100_000)
-    sentences: int = Field(default=5, ge=1, le=1000)
     lead: str = Field(default="Here is what I think.\n", max_length=10_000)
-    max_sentence_tokens: int = Field(default=40, ge=4, le=4096)
     kl: Literal["exact", "monte-carlo"] = "exact"
     adapter_steps: int = Field(default=30, ge=1, le=100_000)
     adapter_rank: int = Field(default=8, ge=1, le=1024)
     adapter_learning_rate: float = Field(default=1e-3, gt=0, le=1)
     epsilon: float = Field(default=0.2, gt=0, le=2)
     delta: float = Field(default=0.1, gt=0, lt=1)
-    level: float = Field(default=0.95, gt=0.5, lt=1)
-    seed: int = Field(default=0, ge=0)
+
+    @property
+    def named_after(self) -> tuple[str, ...]:
+        """What a run folder of this specification is called after."""
+        return (self.model, self.behavior)
 
 
 class MeasureSpec(RunSpec):
@@ -62,7 +85,8 @@ class MeasureSpec(RunSpec):
         return self
 
 
-AnySpec = TypeVar("AnySpec", bound=RunSpec)
+AnySpec = TypeVar("AnySpec", bound=ModelSpec)
+AnyTextSpec = TypeVar("AnyTextSpec", bound=TextSpec)
 
 
 def make_spec(kind: type[AnySpec], options: Mapping[str, Any]) -> AnySpec:
@@ -79,11 +103,14 @@ def make_spec(kind: type[AnySpec], options: Mapping[str, Any]) -> AnySpec:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "options"
         message = first["msg"].removeprefix("Value error, ")
-        given = "" if name == "options" else f" (given: {first['input']!r})"
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
+        given = "" if name == "options" else f" (given: {shown})"
         raise BadSpec(f"{name}: {message}{given}") from error
 
 
 MIN_PROMPTS = 5
+LONGEST_SHOWN = 120  # characters of a refused value
 
 
 def derive_seed(seed: int, *parts: str | int) -> int:

@@ -16,12 +16,13 @@ from beb.behaviors.behavior import Behavior
 from beb.behaviors.labels import load_labels
 from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
+from beb.behaviors.probe import ProbeScorer
 from beb.errors import BadSpec
 from beb.experiments.probe_cache import cached_probe
 from beb.experiments.spec import RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.scoring import text_log_probs
+from beb.models.scoring import require_shared_tokenizer, text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
@@ -30,8 +31,12 @@ from beb.worlds.world import World
 
 WORLD_STATEMENTS = 60
 TRAIN_STATEMENTS_FOR_THRESHOLD = 40
+ALIGNMENT_LENGTH = 2  # steps of the alignment for each step of a fitted component
 MOST_HELD_OUT = 75  # per pole: 150 statements tell an accuracy to about six points
 LIBRARIES = ("behavior-expectation-bounds", "torch", "transformers", "peft", "numpy", "scikit-learn")
+
+FITTED_ON = "lora@"
+"""Begins the name of a component that is fitted on another model than the target: lora@MODEL."""
 
 Notify = Callable[[str, float, float], None]
 Poles = Mapping[str, tuple[str, ...]]
@@ -76,6 +81,22 @@ class Places:
     offline: bool
 
 
+def scorer_seed(seed: int) -> int:
+    """The random stream of a fitted scorer, from the run's seed."""
+    return derive_seed(seed, "scorer") % 2**32
+
+
+def load_probe(behavior: Behavior, target: LanguageModel, places: Places, *, seed: int) -> ProbeScorer:
+    """The behavior's probe on the embedded model, from the cache if it has been fitted.
+
+    target: whose weights are shared if it is the embedded model, without an opening. seed: of the run.
+    """
+    from beb.models.embedder import load_embedder
+
+    embed = load_embedder(target, offline=places.offline)
+    return cached_probe(behavior, embed, seed=scorer_seed(seed), cache=places.cache / "probes")
+
+
 def load_subjects(spec: RunSpec, places: Places, notify: Notify) -> Subjects:
     """Load or fit what the specification names.
 
@@ -83,12 +104,50 @@ def load_subjects(spec: RunSpec, places: Places, notify: Notify) -> Subjects:
     """
     if spec.model.startswith("world:"):
         return world_subjects(spec, get_world(spec.model.removeprefix("world:")))
+    from beb.models.catalog import aligned_base
+
+    base = aligned_base(spec.model)
+    notify("loading the model", 0, 1)
+    behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
+    bare = _load(base or spec.model, spec, places, notify)
+    target = _led(bare, spec.lead)
+    if base is not None:
+        target = _led(_further_aligned(target, spec, behavior, places, notify), spec.lead)
+    return _Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
+
+
+def _load(name: str, spec: RunSpec, places: Places, notify: Notify) -> LanguageModel:
     from beb.models.catalog import load_model
 
-    notify("loading the model", 0, 1)
-    behavior = load_behavior(spec.behavior, undesired=spec.undesired)
-    bare = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
-    return _Loading(spec, places, notify, bare, _led(bare, spec.lead), behavior).subjects()
+    return load_model(name, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+
+
+def _further_aligned(
+    base: LanguageModel, spec: RunSpec, behavior: Behavior, places: Places, notify: Notify
+) -> LanguageModel:
+    """The base trained on the statements that a fitted P₊ is trained on, longer and from another start.
+
+    P₊ of a run on this target is fitted on the target again, so it is not the target itself.
+    """
+    from beb.models.aligned import aligned_model
+    from beb.models.huggingface import HuggingFaceModel
+    from beb.models.training import AdapterSpec
+
+    if not isinstance(base, HuggingFaceModel):
+        raise BadSpec(f"{spec.model!r} needs a model with local weights; {base.info.name} is a {base.info.kind}")
+    adapter = AdapterSpec(
+        rank=spec.adapter_rank,
+        steps=ALIGNMENT_LENGTH * spec.adapter_steps,
+        learning_rate=spec.adapter_learning_rate,
+        seed=derive_seed(spec.seed, "alignment"),
+    )
+    return aligned_model(
+        base,
+        behavior.split().train.positive,
+        spec=adapter,
+        cache_dir=places.cache,
+        progress=lambda done, total: notify("fitting the alignment", done, total),
+    )
 
 
 def _led(model: LanguageModel, lead: str) -> LanguageModel:
@@ -125,20 +184,24 @@ def world_subjects(spec: RunSpec, world: World) -> Subjects:
         for pole in ("negative", "positive")
     }
     scorer = WorldScorer(world)
-    fingerprints = {name: _identity(model) for name, model in models.items()}
-    fingerprints["scorer"] = _scorer_identity(scorer)
+    fingerprints = {name: identity(model) for name, model in models.items()}
+    fingerprints["scorer"] = scorer_identity(scorer)
     fingerprints["behavior"] = {"name": world.name, "fingerprint": "", "source": "exact world"}
     return Subjects(models["target"], models["negative"], make_positive, scorer, {"held-out": poles}, "", fingerprints)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """A target (bare, and after the opening text) and a behavior, on the way to all subjects."""
+    """A target and a behavior, on the way to all subjects.
+
+    bare: name and weights, without an opening, of the model that was loaded: the target, or what it was aligned from.
+    target: after its opening.
+    """
 
     spec: RunSpec
     places: Places
     notify: Notify
-    bare: LanguageModel
+    bare: tuple[str, LanguageModel]
     target: LanguageModel
     behavior: Behavior
 
@@ -149,6 +212,10 @@ class _Loading:
             make_positive = _residual_maker(self.target, negative)
         else:
             make_positive = _constant(self._component(spec.positive, split.train.positive, "positive"))
+        if spec.kl == "exact":  # refused now, not after hours of sampling
+            models = {"negative": negative, "target": self.target}
+            models |= {} if spec.positive == "residual" else {"positive": make_positive(None)}
+            require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
         self.notify("preparing the scorer", 0, 1)
         scorer = self._scorer(negative, make_positive)
         k = MOST_HELD_OUT
@@ -160,17 +227,19 @@ class _Loading:
             statements["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
         behavior = self.behavior
         fingerprints = {
-            "target": _identity(self.target),
-            "negative": _identity(negative),
-            "positive": {"name": "residual"} if spec.positive == "residual" else _identity(make_positive(None)),
-            "scorer": _scorer_identity(scorer),
+            "target": identity(self.target),
+            "negative": identity(negative),
+            "positive": {"name": "residual"} if spec.positive == "residual" else identity(make_positive(None)),
+            "scorer": scorer_identity(scorer),
             "behavior": {"name": behavior.name, "fingerprint": behavior.fingerprint, "source": behavior.source},
         }
         return Subjects(self.target, negative, make_positive, scorer, statements, behavior.question, fingerprints)
 
     def _component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
         spec, target = self.spec, self.target
-        if description != "lora":
+        if description.startswith(FITTED_ON):
+            target = _led(self._named(description.removeprefix(FITTED_ON)), spec.lead)
+        elif description != "lora":
             from beb.models.components import load_component
 
             component = load_component(target, description, dtype=spec.dtype, offline=self.places.offline)
@@ -182,7 +251,7 @@ class _Loading:
 
         if not isinstance(target, HuggingFaceModel):
             raise BadSpec(
-                f"--{pole} lora fits an adapter, which needs local weights; {target.info.name} is a "
+                f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is a "
                 f"{target.info.kind}: give --{pole} lora:PATH, model:PATH or persona:TEXT"
             )
         adapter = AdapterSpec(
@@ -201,14 +270,14 @@ class _Loading:
         )
         return lora_component(target, path, name=f"LoRA adapter fitted on {len(statements)} {pole} statements")
 
+    def _named(self, name: str) -> LanguageModel:
+        """A bare model by name; the one that is loaded already is not loaded twice."""
+        return self.bare[1] if name == self.bare[0] else _load(name, self.spec, self.places, self.notify)
+
     def _scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec
-        seed = derive_seed(spec.seed, "scorer") % 2**32
         if spec.scorer == "probe":
-            from beb.models.embedder import load_embedder
-
-            embed = load_embedder(self.bare, offline=self.places.offline)
-            return cached_probe(self.behavior, embed, seed=seed, cache=self.places.cache / "probes")
+            return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed)
         if spec.scorer == "likelihood":
             if spec.positive == "residual":
                 raise BadSpec(
@@ -216,7 +285,9 @@ class _Loading:
                 )
             # Statements that the components were fitted on would show them at their best: only held-out ones count.
             held_out = self.behavior.split().held_out
-            return fit_likelihood_ratio(held_out, ComponentLogRatio(negative, make_positive(None)), seed=seed)
+            return fit_likelihood_ratio(
+                held_out, ComponentLogRatio(negative, make_positive(None)), seed=scorer_seed(spec.seed)
+            )
         if spec.scorer.startswith("labels:"):
             return load_labels(spec.scorer.removeprefix("labels:"))
         raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
@@ -237,7 +308,8 @@ def _residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePosit
     return make
 
 
-def _identity(model: LanguageModel) -> dict[str, Any]:
+def identity(model: LanguageModel) -> dict[str, Any]:
+    """What is stored about a model."""
     info = model.info
     return {
         "name": info.name,
@@ -249,7 +321,8 @@ def _identity(model: LanguageModel) -> dict[str, Any]:
     }
 
 
-def _scorer_identity(scorer: Scorer) -> dict[str, Any]:
+def scorer_identity(scorer: Scorer) -> dict[str, Any]:
+    """What is stored about a scorer."""
     info = scorer.info
     return {
         "name": info.name,

@@ -9,11 +9,11 @@ import numpy as np
 
 from beb.experiments import schema
 from beb.experiments.plan import Item
-from beb.experiments.spec import RunSpec, derive_seed
+from beb.experiments.spec import RunSpec, TextSpec, derive_seed
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import Completion, Failure, LanguageModel, SampleRequest, TokenIds, sentence_spans
-from beb.interfaces.scorer import Score
+from beb.interfaces.scorer import Score, Scorer
 from beb.models.scoring import score_sequences, text_log_probs
 
 RESIDUAL_MARGIN_NATS = 10.0
@@ -80,34 +80,19 @@ class Tasks:
         """Prompts of a component, sampled from its own start."""
         return self.sample_prompts(self.model(item.source), item.source, range(item.first, item.stop))
 
-    def sample_prompts(self, model: LanguageModel, source: str, indices: Iterable[int]) -> Rows:
-        """One prompt of a model per index, stored under `source`; each has a seed of its own."""
-        start, longest = model.start_ids, self.spec.max_sentence_tokens
-        requests = {
-            i: SampleRequest(start, self.spec.sentences, longest, derive_seed(self.spec.seed, "prompt", source, i))
-            for i in indices
-        }
-        rows: list[dict[str, Any]] = []
-        failures: list[Failure] = []
-        for (index, request), sampled in zip(
-            requests.items(), model.sample(list(requests.values())) if requests else [], strict=True
-        ):
-            answer = self._complete(sampled)
-            if isinstance(answer, Failure):
-                failures.append(Failure(answer.kind, f"prompt {source}/{index}: {answer.detail}"))
-                continue
-            rows.append(
-                {"source": source, "prompt": index, "seed": str(request.seed), **sampled_row(answer),
-                 "sentence_ends": schema.pack("sentence_ends", answer.sentence_ends)}
-            )  # fmt: skip
-        return {"prompts": rows, "failures": failure_rows("prompt", failures)}
+    def sample_prompts(
+        self,
+        model: LanguageModel,
+        source: str,
+        indices: Iterable[int],
+        *,
+        after: Mapping[int, TokenIds] | None = None,
+    ) -> Rows:
+        """One prompt of a model per index, stored under `source`; each has a seed of its own.
 
-    def _complete(self, answer: Completion | Failure) -> Completion | Failure:
-        """A prompt that has all its sentences, or a failure that says how many it has."""
-        wanted = self.spec.sentences
-        if isinstance(answer, Completion) and len(answer.sentence_ends) < wanted:
-            return Failure("ended-early", f"the text ended after {len(answer.sentence_ends)} of {wanted} sentences")
-        return answer
+        after: per index, what stands between the model's start and the prompt (nothing by default).
+        """
+        return sampled_prompts(model, source, indices, self.spec, after=after)
 
     def evidence(self, item: Item) -> Rows:
         """The prompts of P₋ under P₋ and the target alone."""
@@ -194,20 +179,7 @@ class Tasks:
         prefixes: Sequence[TokenIds],
     ) -> Rows:
         """One sentence of `model` after each prefix. keys: values of RESPONSE_KEY; they name its random stream too."""
-        seeds = [derive_seed(self.spec.seed, "response", *(key[name] for name in RESPONSE_KEY)) for key in keys]
-        requests = [
-            SampleRequest(prefix, 1, self.spec.max_sentence_tokens, seed)
-            for prefix, seed in zip(prefixes, seeds, strict=True)
-        ]
-        rows: list[dict[str, Any]] = []
-        failures: list[Failure] = []
-        for key, request, answer in zip(keys, requests, model.sample(requests) if requests else [], strict=True):
-            if isinstance(answer, Failure):
-                subject = "/".join(str(key[name]) for name in RESPONSE_KEY)
-                failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
-            else:
-                rows.append({**key, "seed": str(request.seed), **sampled_row(answer)})
-        return {"responses": rows, "failures": failure_rows("response", failures)}
+        return answered(model, keys, prefixes, self.spec)
 
     def judge_responses(self, format_name: str, condition: str, prompts: range) -> Rows:
         """Scores of the stored responses of one format and condition to the prompts in the range."""
@@ -224,9 +196,7 @@ class Tasks:
         target = self.subjects.target
         if format_name == "plain":
             return (*target.start_ids, *prompt)
-        before, after = target.chat_frame(system)
-        question = self.subjects.question
-        return (*before, *prompt, *target.encode(f"\n\n{question}" if prompt else question), *after)
+        return chat_question(target, self.subjects.question, prompt, system=system)
 
     def sentences_of(self, source: str) -> dict[int, list[TokenIds]]:
         """Per stored prompt of a component: its sentences as token ids of the target's tokenizer."""
@@ -242,15 +212,93 @@ class Tasks:
 
     def judge(self, table: str, keys: Sequence[dict[str, Any]], texts: Sequence[str]) -> Rows:
         """Scores of texts as rows of `table`; a text that could not be scored is a failure."""
-        rows: list[dict[str, Any]] = []
-        failures: list[Failure] = []
-        for key, answer in zip(keys, self.subjects.scorer.score(texts) if texts else [], strict=True):
-            if isinstance(answer, Score):
-                rows.append({**key, **{name: float(getattr(answer, name)) for name in PROBABILITIES}})
-            else:
-                subject = "/".join(str(part) for part in key.values())
-                failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
-        return {table: rows, "failures": failure_rows("score", failures)}
+        return judged(self.subjects.scorer, table, keys, texts)
+
+
+def sampled_prompts(
+    model: LanguageModel,
+    source: str,
+    indices: Iterable[int],
+    spec: TextSpec,
+    *,
+    after: Mapping[int, TokenIds] | None = None,
+    whole: bool = True,
+) -> Rows:
+    """One prompt of a model per index, stored under `source`; each has a seed of its own.
+
+    after: per index, what stands between the model's start and the prompt (nothing by default). whole: a text that
+    ends by itself before it has all its sentences is a failure; if False it is kept as it is.
+    """
+    requests = {
+        i: SampleRequest(
+            (*model.start_ids, *(after[i] if after else ())),
+            spec.sentences,
+            spec.max_sentence_tokens,
+            derive_seed(spec.seed, "prompt", source, i),
+        )
+        for i in indices
+    }
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    for (index, request), sampled in zip(
+        requests.items(), model.sample(list(requests.values())) if requests else [], strict=True
+    ):
+        answer = _complete(sampled, spec.sentences if whole else 1)
+        if isinstance(answer, Failure):
+            failures.append(Failure(answer.kind, f"prompt {source}/{index}: {answer.detail}"))
+            continue
+        rows.append(
+            {"source": source, "prompt": index, "seed": str(request.seed), **sampled_row(answer),
+             "sentence_ends": schema.pack("sentence_ends", answer.sentence_ends)}
+        )  # fmt: skip
+    return {"prompts": rows, "failures": failure_rows("prompt", failures)}
+
+
+def _complete(answer: Completion | Failure, wanted: int) -> Completion | Failure:
+    """A prompt that has the sentences wanted, or a failure that says how many it has."""
+    if isinstance(answer, Completion) and len(answer.sentence_ends) < wanted:
+        return Failure("ended-early", f"the text ended after {len(answer.sentence_ends)} of {wanted} sentences")
+    return answer
+
+
+def answered(
+    model: LanguageModel, keys: Sequence[dict[str, Any]], prefixes: Sequence[TokenIds], spec: TextSpec
+) -> Rows:
+    """One sentence of `model` after each prefix. keys: values of RESPONSE_KEY; they name its random stream too."""
+    seeds = [derive_seed(spec.seed, "response", *(key[name] for name in RESPONSE_KEY)) for key in keys]
+    requests = [
+        SampleRequest(prefix, 1, spec.max_sentence_tokens, seed) for prefix, seed in zip(prefixes, seeds, strict=True)
+    ]
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    for key, request, answer in zip(keys, requests, model.sample(requests) if requests else [], strict=True):
+        if isinstance(answer, Failure):
+            subject = "/".join(str(key[name]) for name in RESPONSE_KEY)
+            failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
+        else:
+            rows.append({**key, "seed": str(request.seed), **sampled_row(answer)})
+    return {"responses": rows, "failures": failure_rows("response", failures)}
+
+
+def judged(scorer: Scorer, table: str, keys: Sequence[dict[str, Any]], texts: Sequence[str]) -> Rows:
+    """Scores of texts as rows of `table`; a text that could not be scored is a failure."""
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    for key, answer in zip(keys, scorer.score(texts) if texts else [], strict=True):
+        if isinstance(answer, Score):
+            rows.append({**key, **{name: float(getattr(answer, name)) for name in PROBABILITIES}})
+        else:
+            subject = "/".join(str(part) for part in key.values())
+            failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
+    return {table: rows, "failures": failure_rows("score", failures)}
+
+
+def chat_question(
+    target: LanguageModel, question: str, prompt: Sequence[int], *, system: str | None = None
+) -> TokenIds:
+    """A chat whose user turn is a prompt and a question, up to where the reply begins. prompt: token ids, or none."""
+    before, after = target.chat_frame(system)
+    return (*before, *prompt, *target.encode(f"\n\n{question}" if prompt else question), *after)
 
 
 def sampled_row(answer: Completion) -> dict[str, Any]:

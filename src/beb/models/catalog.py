@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from beb.models.huggingface import HuggingFaceModel
 
 _SMOLLM2 = "smollm2"
+_ALIGNED = "aligned:"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 _FORMS = "Or give a model folder, a .gguf file, lora:FOLDER, or a hub name such as org/name."
@@ -25,6 +26,22 @@ Notice = Callable[[str], None]
 def known_models() -> tuple[str, ...]:
     """Names that need nothing but themselves."""
     return (_SMOLLM2,)
+
+
+def aligned_base(name: str) -> str | None:
+    """BASE of a name of the form "aligned:BASE" (BASE further trained on a behavior's positive statements), else None.
+
+    Raises: BadSpec if BASE is missing, a world, or aligned itself.
+    """
+    if not name.startswith(_ALIGNED):
+        return None
+    base = name.removeprefix(_ALIGNED).strip()
+    if not base or base.startswith(("world:", _ALIGNED)):
+        raise BadSpec(
+            f"{name!r} cannot be trained further: aligned:BASE takes a model with weights of its own, such as "
+            f"aligned:{_SMOLLM2} or aligned:FOLDER"
+        )
+    return base
 
 
 def load_model(
@@ -45,6 +62,10 @@ def load_model(
     """
     if base is not None and not name.startswith("lora:"):
         raise BadSpec(f"a base was given for {name!r}, but only lora:FOLDER stands on a base; leave it out")
+    if (aligned := aligned_base(name)) is not None:
+        raise BadSpec(
+            f"{name!r} is {aligned} trained on a behavior's statements, so only a run can load it: give it as --model"
+        )
     if name == _SMOLLM2:
         from beb.models.embedded import smollm2_gguf
 

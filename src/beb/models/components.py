@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from beb.errors import BadSpec
-from beb.interfaces.language_model import LanguageModel
+from beb.interfaces.language_model import LanguageModel, TokenIds
 from beb.models.fingerprint import combined
 from beb.models.huggingface import HuggingFaceModel, derived_info
 
@@ -47,16 +47,35 @@ def load_component(
 def persona_component(target: HuggingFaceModel, persona: str) -> HuggingFaceModel:
     """The same weights under a description: as system text of a chat, or, without a chat template, as opening text."""
     if target.info.has_chat_template:
-        before, after = target.chat_frame(persona)
-        start_ids = before + target.encode(NEUTRAL_TURN) + after
         context = "persona as system text, one neutral user turn, reply header"
-    else:
-        start_ids = target.start_ids + target.encode(f"{persona}\n\n")
-        context = "start token, persona as opening text, blank line"
+        return _framed(target, _reply_frame(target, persona), f"persona:{persona}", context)
+    start_ids = target.start_ids + target.encode(f"{persona}\n\n")
+    return _framed(target, start_ids, f"persona:{persona}", "start token, persona as opening text, blank line")
+
+
+def neutral_component(target: HuggingFaceModel) -> HuggingFaceModel:
+    """The same weights in the frame of `persona_component`, without a persona: what personas are compared with.
+
+    A chat template may put a system text of its own where a persona's would stand; the context says what stands there.
+    """
+    if target.info.has_chat_template:
+        before = " ".join(target.decode(target.chat_frame()[0]).split())
+        context = f"no persona (the chat template itself begins with {before!r}), one neutral user turn, reply header"
+        return _framed(target, _reply_frame(target, None), target.info.name, context)
+    return _framed(target, target.start_ids, target.info.name, "start token, no persona")
+
+
+def _reply_frame(target: HuggingFaceModel, system: str | None) -> TokenIds:
+    """A chat with one neutral user turn, up to where the reply begins."""
+    before, after = target.chat_frame(system)
+    return before + target.encode(NEUTRAL_TURN) + after
+
+
+def _framed(target: HuggingFaceModel, start_ids: TokenIds, name: str, context: str) -> HuggingFaceModel:
     info = derived_info(
         target.info,
-        name=f"persona:{persona}",
-        kind="persona",
+        name=name,
+        kind="persona" if name.startswith("persona:") else target.info.kind,
         fingerprint=combined(("persona", target.info.fingerprint, *map(str, start_ids))),
         context=context,
     )

@@ -15,6 +15,7 @@ from beb.models.steppers import OwnCacheStepper, RowStepper, Stepper
 from beb.models.weights import Weights, foreign_errors
 
 _BLOCK = 256
+_ROWS = 8
 CONTEXT_FULL = "context-full"
 
 
@@ -87,22 +88,32 @@ def inverse_cdf(weights: Weights, logits: torch.Tensor, uniforms: torch.Tensor) 
     Sums are fp64; they run over blocks of ids first, then inside the block that was hit.
     Raises: NumericalFailure.
     """
-    normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-    weights.require_finite(normaliser)
+    tokens: list[int] = []
+    log_probs: list[float] = []
     n, vocabulary = logits.shape
     n_blocks = -(-vocabulary // _BLOCK)
-    probabilities = torch.zeros((n, n_blocks * _BLOCK), dtype=logits.dtype, device=logits.device)
-    torch.exp(torch.sub(logits, normaliser), out=probabilities[:, :vocabulary])
-    blocks = probabilities.view(n, n_blocks, _BLOCK)
-    sums = blocks.sum(-1, dtype=torch.float64)
-    cumulative = sums.cumsum(-1)
-    target = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
-    block = _first_above(cumulative, target)
-    before = cumulative.gather(1, block) - sums.gather(1, block)
-    inside = blocks[torch.arange(n, device=logits.device), block[:, 0]].double().cumsum(-1)
-    token = block * _BLOCK + _first_above(inside, target - before)
-    log_probs = (logits.gather(1, token) - normaliser)[:, 0]
-    return token[:, 0].tolist(), log_probs.double().tolist()
+    rows = min(n, _ROWS) if logits.device.type == "cpu" else n
+    buffer = torch.zeros((rows, n_blocks * _BLOCK), dtype=logits.dtype, device=logits.device)
+    # A few rows at a time stay in a processor's cache from one operation to the next.
+    for first in range(0, n, rows):
+        part, uniform = logits[first : first + rows], uniforms[first : first + rows].to(logits.device)
+        largest = part.amax(-1, keepdim=True)
+        masses = buffer[: len(part)]
+        torch.sub(part, largest, out=masses[:, :vocabulary]).exp_()
+        blocks = masses.view(len(part), n_blocks, _BLOCK)
+        sums = blocks.sum(-1, dtype=torch.float64)
+        cumulative = sums.cumsum(-1)
+        total = cumulative[:, -1:]
+        weights.require_finite(largest + total.log())
+        target = uniform[:, None] * total
+        block = _first_above(cumulative, target)
+        before = cumulative.gather(1, block) - sums.gather(1, block)
+        inside = blocks[torch.arange(len(part), device=logits.device), block[:, 0]].double().cumsum(-1)
+        token = block * _BLOCK + _first_above(inside, target - before)
+        log_prob = (part.gather(1, token) - largest).double() - total.log()
+        tokens += token[:, 0].tolist()
+        log_probs += log_prob[:, 0].tolist()
+    return tokens, log_probs
 
 
 def _first_above(cumulative: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

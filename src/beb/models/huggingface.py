@@ -28,6 +28,7 @@ from beb.models.fingerprint import checkpoint_fingerprint
 from beb.models.quiet import quiet_loading
 from beb.models.rowcache import supports_rows
 from beb.models.sentences import SentenceRule
+from beb.models.shared_start import WORTH_SHARING, rows_after_start
 from beb.models.tokenization import (
     chat_parts,
     plain_ids,
@@ -170,8 +171,10 @@ class HuggingFaceModel(LanguageModel):
         if not self.weights.splits:
             return WholePasses(self.weights, contexts, len(start), self.swap)
         with self.weights.activated(self.swap):
-            rows = self.weights.hidden_rows(contexts)
-        kept = [states[len(start) - 1 :] for states in rows]
+            if len(start) >= WORTH_SHARING and len(contexts) > 1 and self.row_cache:
+                kept = rows_after_start(self.weights, start, [ids for ids in sequences if ids])
+            else:
+                kept = [states[len(start) - 1 :] for states in self.weights.hidden_rows(contexts)]
         empty = torch.empty((0, 1), dtype=self.weights.dtype, device=self.weights.device)
         return HiddenRows(self.weights, torch.cat(kept) if kept else empty, self.swap)
 
@@ -227,7 +230,7 @@ def load_checkpoint(
 
 
 def wrap(module: Any, tokenizer: Any, *, name: str, fingerprint: str) -> HuggingFaceModel:
-    """A loaded transformers decoder and its tokenizer as a LanguageModel; nothing is copied.
+    """A loaded transformers decoder and its tokenizer as a LanguageModel; its weights may be laid out anew.
 
     fingerprint: hash of everything that determines the probabilities.
     Raises: NotAModel if no token can start a text.

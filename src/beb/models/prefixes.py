@@ -33,7 +33,7 @@ class Trunk:
     @property
     def cost_tokens(self) -> int:
         """Tokens of cache that the trunk and its branches take."""
-        return len(self.token_ids) + sum(b.shared + len(b.rest) for b in self.branches if b.rest)
+        return len(self.token_ids) + sum(len(b.rest) for b in self.branches)
 
 
 @dataclass(frozen=True, slots=True)

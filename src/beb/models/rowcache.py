@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from beb.models.sharing import Seat, Seating, shared_attention
 from beb.models.weights import Weights
 
 GROWTH = 128
@@ -22,6 +24,7 @@ class _Frame:
         self.max_rows = max_rows
         self.columns = columns
         self.width = 0
+        self.first = 0
         self.rows = torch.empty(0, dtype=torch.long)
         self.targets = torch.empty(0, 0, dtype=torch.long)
 
@@ -39,10 +42,11 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             self.keys, self.values = (self._buffer(states) for states in (key_states, value_states))
             self.is_initialized = True
-        n, where, columns = len(key_states), self.frame.rows, self.frame.targets
+        where, columns = self.frame.rows, self.frame.targets
+        rows = slice(self.frame.first, self.frame.first + len(key_states))
         self.keys[where[:, None], :, columns] = key_states.transpose(1, 2)
         self.values[where[:, None], :, columns] = value_states.transpose(1, 2)
-        return self.keys[:n, :, : self.frame.width], self.values[:n, :, : self.frame.width]
+        return self.keys[rows, :, : self.frame.width], self.values[rows, :, : self.frame.width]
 
     def _buffer(self, like: torch.Tensor) -> torch.Tensor:
         shape = (self.frame.max_rows, like.shape[1], self.frame.columns, like.shape[3])
@@ -66,11 +70,16 @@ class RowCache:
         self.cache = Cache(layers=self.layers)
         self.lengths: list[int] = [0] * max_rows
 
-    def extend(self, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Append tokens to rows 0..n-1 in one pass; returns (n, longest, width) final hidden states, right-padded."""
+    def extend(
+        self, tokens: Sequence[Sequence[int]], *, first: int = 0, seating: Seating | None = None
+    ) -> torch.Tensor:
+        """Append tokens to n rows from the first on, in one pass; (n, longest, width) hidden states, right-padded.
+
+        seating: what the rows stand behind.
+        """
         n, longest = len(tokens), max(len(t) for t in tokens)
         device = self.weights.device
-        past = torch.tensor(self.lengths[:n], dtype=torch.long)
+        past = torch.tensor(self.lengths[first : first + n], dtype=torch.long)
         columns = past[:, None] + torch.arange(longest)
         width = int(columns.max()) + 1
         self._reserve(width)
@@ -80,17 +89,33 @@ class RowCache:
         # A padding token sits at a column after its row's last real one, where the next real token overwrites it.
         visible = torch.arange(width) <= columns[:, None, :, None]
         frame = self.frame
-        frame.width, frame.rows, frame.targets = width, torch.arange(n, device=device), columns.to(device)
-        with torch.inference_mode():
+        frame.first, frame.width = first, width
+        frame.rows, frame.targets = torch.arange(first, first + n, device=device), columns.to(device)
+        hidden = self._pass(ids, columns, visible, seating)
+        for row, row_tokens in enumerate(tokens, start=first):
+            self.lengths[row] += len(row_tokens)
+        return hidden
+
+    def _pass(
+        self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, seating: Seating | None
+    ) -> torch.Tensor:
+        device = self.weights.device
+        attention: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        extra: dict[str, Any] = {}
+        if seating is not None:
+            positions = positions + seating.lengths[:, None]
+            before = seating.visible[:, None, None].expand(-1, -1, visible.shape[2], -1)
+            visible = torch.cat([before, visible], -1)
+            attention, extra = shared_attention(self.weights.decoder.config), {"seating": seating}
+        with torch.inference_mode(), attention:
             output = self.weights.decoder(
                 input_ids=ids.to(device),
                 attention_mask=self._mask(visible.to(device)),
-                position_ids=columns.to(device),
+                position_ids=positions.to(device),
                 past_key_values=self.cache,
                 use_cache=True,
+                **extra,
             )
-        for row, row_tokens in enumerate(tokens):
-            self.lengths[row] += len(row_tokens)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
@@ -116,7 +141,7 @@ class RowCache:
         """Move rows into the places of rows no longer needed."""
         for source, target in zip(sources, targets, strict=True):
             length = self.lengths[source]
-            for layer in self.layers:
+            for layer in self.layers if length else ():
                 layer.keys[target, :, :length] = layer.keys[source, :, :length]
                 layer.values[target, :, :length] = layer.values[source, :, :length]
             self.lengths[target] = length
@@ -169,12 +194,15 @@ def supports_rows(weights: Weights) -> bool:
         or any(type(layer) is not DynamicLayer for layer in layers)
     ):
         return False
-    texts = [[(5 * i + 2) % weights.vocabulary_size for i in range(length)] for length in (9, 6)]
+    first = [(5 * i + 2) % weights.vocabulary_size for i in range(9)]
+    texts = [first, first[:3] + [(7 * i + 1) % weights.vocabulary_size for i in range(3)]]
     try:
-        cache = RowCache(weights, 2, 8)
-        cache.extend([texts[0][:4], texts[1][:3]])
-        cache.extend([texts[0][4:8], texts[1][3:5]])
-        hidden = cache.extend([texts[0][8:], texts[1][5:]])[:, -1]
+        beginnings, cache = RowCache(weights, 1, 2), RowCache(weights, 2, 2)
+        beginnings.extend([texts[0][:2]])
+        beginnings.extend([texts[0][2:4]])
+        seating = Seating([Seat(beginnings, 0, 4), Seat(beginnings, 0, 3)], weights.device)
+        cache.extend([texts[0][4:8], texts[1][3:5]], seating=seating)
+        hidden = cache.extend([texts[0][8:], texts[1][5:]], seating=seating)[:, -1]
         rows = weights.logits(hidden)
         whole = torch.stack([weights.full_logits(text)[-1] for text in texts])
     except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):

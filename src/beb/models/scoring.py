@@ -57,7 +57,7 @@ def score_sequences(
     Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
     Source: token-wise exact divergence, Amini, Vieira and Cotterell 2025 (arXiv 2504.10637).
     """
-    _require_shared_tokenizer(models, divergences)
+    require_shared_tokenizer(models, divergences)
     observed = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences] or [np.empty(0, np.int64)])
     n_rows = len(observed)
     distributions = {name: model.distributions(sequences) for name, model in models.items()}
@@ -70,9 +70,9 @@ def score_sequences(
         stop = min(start + chunk_rows, n_rows)
         chunk = {name: rows.log_probs(start, stop) for name, rows in distributions.items()}
         for name, rows in chunk.items():
-            log_probs[name][start:stop] = _observed(rows, observed[start:stop], name)
+            log_probs[name][start:stop] = observed_log_probs(rows, observed[start:stop], name)
         for p, q in divergences:
-            kl[p, q][start:stop] = _kl_rows(chunk[p], chunk[q], p, q)
+            kl[p, q][start:stop] = kl_rows(chunk[p], chunk[q], p, q)
     edges = np.cumsum([0, *(len(ids) for ids in sequences)])
     spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     return [
@@ -97,18 +97,23 @@ def text_log_probs(texts: Sequence[str], model: LanguageModel, *, chunk_rows: in
     return [TextLogProb(math.fsum(s.log_probs["model"]), len(s.log_probs["model"])) for s in scores]
 
 
-def _require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: Sequence[tuple[str, str]]) -> None:
+def require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: Sequence[tuple[str, str]]) -> None:
+    """Refuse pairs (p, q) of models, by name, between which no exact divergence exists.
+
+    Raises: TokenizerMismatch, with the reason and what to do instead.
+    """
     for p, q in divergences:
         first, second = models[p].info, models[q].info
         if first.tokenizer != second.tokenizer or first.vocabulary_size != second.vocabulary_size:
             raise TokenizerMismatch(
                 f"exact KL({p} ‖ {q}) needs one shared vocabulary, but {first.name} ({first.vocabulary_size} tokens) "
                 f"and {second.name} ({second.vocabulary_size} tokens) have different tokenizers; "
-                "use the text-level Monte Carlo estimate instead"
+                "ask for the text-level estimate instead (--kl monte-carlo)"
             )
 
 
-def _observed(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -> FloatArray:
+def observed_log_probs(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -> FloatArray:
+    """(n,) log-probability of the token that stands at each row. Raises: NumericalFailure on NaN."""
     if isinstance(rows, np.ndarray):
         picked = rows[np.arange(len(token_ids)), token_ids].astype(np.float64)
     else:
@@ -119,7 +124,7 @@ def _observed(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -> FloatAr
     return np.asarray(picked, dtype=np.float64)
 
 
-def _kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
+def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
     """KL(p ‖ q) of each row: Σ p (log p − log q), where 0·log 0 = 0 and p·log(p/0) = ∞."""
     if isinstance(log_p, np.ndarray) and isinstance(log_q, np.ndarray):
         with np.errstate(invalid="ignore"):

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import torch
 
 from beb.interfaces.language_model import TokenIds
-from beb.models.prefixes import Plan, Trunk, plan_prefixes
+from beb.models.prefixes import Branch, Plan, Trunk, plan_prefixes
 from beb.models.rowcache import GROWTH, RowCache, kv_bytes_per_token
-from beb.models.weights import Weights
+from beb.models.sharing import Seat, Seating
+from beb.models.weights import Weights, batches_by_length
 
 MAX_ROWS = 128
 CACHE_BYTES = 2**30
@@ -53,19 +54,38 @@ def fill_order(kept: Sequence[int]) -> list[int]:
     return [slot if slot in staying else movers.pop() for slot in range(n)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A request whose beginning is computed. state: (width,) hidden state after it.
+
+    seat: where its shared tokens are. branches, row, length: the cache, and the tokens there, of what follows them.
+    """
+
+    request: int
+    seat: Seat
+    state: torch.Tensor
+    branches: RowCache | None = None
+    row: int = 0
+    length: int = 0
+
+
 class RowStepper:
-    """Every distinct beginning is computed once; a finished text's row is taken over by a waiting request."""
+    """Every distinct beginning is computed and kept once; a finished text's row is taken over by a waiting request."""
 
     def __init__(self, weights: Weights, prefixes: Sequence[TokenIds], tokens_to_come: int) -> None:
         self._weights = weights
         self._plan: Plan = plan_prefixes(prefixes, group_tokens=GROUP_TOKENS)
-        longest = max(len(p) for p in prefixes)
-        row_bytes = kv_bytes_per_token(weights) * (longest + min(tokens_to_come, GROWTH))
+        trunks = [trunk for group in self._plan.groups for trunk in group]
+        own = max(len(branch.rest) for trunk in trunks for branch in trunk.branches) + min(tokens_to_come, GROWTH)
+        shared = sum(len(trunk.token_ids) for trunk in trunks) // len(prefixes)
+        row_bytes = kv_bytes_per_token(weights) * (own + shared)
         self._max_rows = max(1, min(MAX_ROWS, len(prefixes), max(8, CACHE_BYTES // row_bytes)))
-        self._rows = RowCache(weights, self._max_rows, longest + min(tokens_to_come, GROWTH))
+        self._rows = RowCache(weights, self._max_rows, own)
         self._groups = deque(self._plan.groups)
-        self._ready: deque[tuple[int, RowCache, int, int, torch.Tensor]] = deque()
+        self._ready: deque[_Ready] = deque()
         self._stem: RowCache | None = None
+        self._seats: list[Seat] = []
+        self._seating: Seating | None = None
 
     @property
     def max_rows(self) -> int:
@@ -80,26 +100,34 @@ class RowStepper:
             self._prefill(self._groups.popleft())
         taken = [self._ready.popleft() for _ in range(min(len(free), len(self._ready)))]
         slots = list(free[: len(taken)])
-        for cache in {id(t[1]): t[1] for t in taken}.values():
-            mine = [k for k, t in enumerate(taken) if t[1] is cache]
-            self._rows.copy_rows(
-                cache, [taken[k][2] for k in mine], [taken[k][3] for k in mine], [slots[k] for k in mine]
-            )
+        for slot, ready in zip(slots, taken, strict=True):
+            self._seats[slot : slot + 1] = [ready.seat]
+            self._rows.lengths[slot] = 0
+        self._seating = None
+        for branches in {id(r.branches): r.branches for r in taken if r.branches is not None}.values():
+            mine = [(slot, r) for slot, r in zip(slots, taken, strict=True) if r.branches is branches]
+            rows, lengths = [r.row for _, r in mine], [r.length for _, r in mine]
+            self._rows.copy_rows(branches, rows, lengths, [slot for slot, _ in mine])
         # Repeated requests share one hidden state: its logits are computed once.
-        distinct = {id(t[4]): t[4] for t in taken}
+        distinct = {id(r.state): r.state for r in taken}
         place = {key: k for k, key in enumerate(distinct)}
         logits = self._weights.logits(torch.stack(list(distinct.values())))
-        index = torch.tensor([place[id(t[4])] for t in taken], device=logits.device)
-        return Admission([t[0] for t in taken], slots, logits[index])
+        index = torch.tensor([place[id(r.state)] for r in taken], device=logits.device)
+        return Admission([r.request for r in taken], slots, logits[index])
 
     def step(self, token_ids: Sequence[int]) -> torch.Tensor:
-        hidden = self._rows.extend([(token_id,) for token_id in token_ids])
+        if self._seating is None:
+            del self._seats[len(token_ids) :]
+            self._seating = Seating(self._seats, self._weights.device)
+        hidden = self._rows.extend([(token_id,) for token_id in token_ids], seating=self._seating)
         return self._weights.logits(hidden[:, 0])
 
     def compact(self, kept: Sequence[int]) -> list[int]:
         order = fill_order(kept)
         moves = [(old, new) for new, old in enumerate(order) if old != new]
         self._rows.move_rows([old for old, _ in moves], [new for _, new in moves])
+        self._seats = [self._seats[old] for old in order]
+        self._seating = None
         return order
 
     def _prefill(self, group: tuple[Trunk, ...]) -> None:
@@ -107,30 +135,34 @@ class RowStepper:
         if stem and self._stem is None:
             self._stem = RowCache(self._weights, 1, len(stem))
             self._stem.extend([stem])
-        longest = max(len(t.token_ids) for t in group)
-        trunks = RowCache(self._weights, len(group), longest)
+        trunks = RowCache(self._weights, len(group), max(len(t.token_ids) for t in group))
         if self._stem is not None:
             n = len(group)
             trunks.copy_rows(self._stem, [0] * n, [len(stem)] * n, range(n))
-        hidden = trunks.extend([t.token_ids[len(stem) :] for t in group])
-        leaving = [(row, branch) for row, trunk in enumerate(group) for branch in trunk.branches if branch.rest]
+        states: dict[int, torch.Tensor] = {}
+        # The trunks of a group stand in order of their lengths, so every batch is a range of rows.
+        for batch in batches_by_length([len(t.token_ids) - len(stem) for t in group]):
+            hidden = trunks.extend([group[row].token_ids[len(stem) :] for row in batch], first=batch[0])
+            states.update(zip(batch, hidden, strict=True))
+        leaving: list[tuple[int, Branch]] = []
         for row, trunk in enumerate(group):
             for branch in trunk.branches:
-                if not branch.rest:
-                    state = hidden[row, branch.shared - 1 - len(stem)]
-                    self._ready.extend((r, trunks, row, branch.shared, state) for r in branch.requests)
+                if branch.rest:
+                    leaving.append((row, branch))
+                    continue
+                state = states[row][branch.shared - 1 - len(stem)]
+                self._ready.extend(_Ready(r, Seat(trunks, row, branch.shared), state) for r in branch.requests)
         if leaving:
             self._branch(trunks, leaving)
 
-    def _branch(self, trunks: RowCache, leaving: list[tuple[int, Any]]) -> None:
-        width = max(branch.shared + len(branch.rest) for _, branch in leaving)
-        branches = RowCache(self._weights, len(leaving), width)
-        branches.copy_rows(trunks, [row for row, _ in leaving], [b.shared for _, b in leaving], range(len(leaving)))
-        hidden = branches.extend([branch.rest for _, branch in leaving])
-        for row, (_, branch) in enumerate(leaving):
-            state = hidden[row, len(branch.rest) - 1]
-            length = branch.shared + len(branch.rest)
-            self._ready.extend((r, branches, row, length, state) for r in branch.requests)
+    def _branch(self, trunks: RowCache, leaving: Sequence[tuple[int, Branch]]) -> None:
+        seats = [Seat(trunks, row, branch.shared) for row, branch in leaving]
+        branches = RowCache(self._weights, len(leaving), max(len(branch.rest) for _, branch in leaving))
+        hidden = branches.extend([branch.rest for _, branch in leaving], seating=Seating(seats, self._weights.device))
+        for row, ((_, branch), seat) in enumerate(zip(leaving, seats, strict=True)):
+            length = len(branch.rest)
+            state = hidden[row, length - 1]
+            self._ready.extend(_Ready(r, seat, state, branches, row, length) for r in branch.requests)
 
 
 class OwnCacheStepper:

@@ -124,7 +124,7 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
             batch = [running_text(model, texts, spec.sequence_tokens, rng) for _ in range(spec.batch)]
             loss = _loss(adapted, model, batch)
             if not bool(torch.isfinite(loss)):
-                raise NumericalFailure(f"fitting on {model.info.name} diverged at step {step}; lower the learning rate")
+                raise _no_loss(model.info.name, step)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
@@ -135,6 +135,15 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
         with quiet_loading():
             adapted.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def _no_loss(name: str, step: int) -> NumericalFailure:
+    if step:
+        return NumericalFailure(f"fitting on {name} diverged at step {step}; lower the learning rate")
+    return NumericalFailure(
+        f"{name} has no finite loss before any fitting: its weights are damaged or overflow; load it with dtype fp32, "
+        "or use another checkpoint"
+    )
 
 
 def _with_adapter(model: HuggingFaceModel, spec: AdapterSpec) -> Any:

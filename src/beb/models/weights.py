@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from beb.errors import ModelError, NumericalFailure
+from beb.models.linears import use_fast_linears
 
 TOKENS_PER_PASS = 2048
 MAX_PADDING = 0.1
@@ -47,6 +48,7 @@ class Weights:
         self.device: torch.device = parameter.device
         self.dtype: torch.dtype = parameter.dtype
         self.decoder = module.get_decoder()
+        use_fast_linears(module)
         self.head = module.get_output_embeddings()
         self._parameters: dict[str, torch.nn.Parameter] = dict(module.named_parameters())
         self._active: WeightSwap | None = None

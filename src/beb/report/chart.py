@@ -25,6 +25,7 @@ PALETTE = {
 }
 DASHES = {"solid": "", "dash": "7 4", "dot": "2 4", "dashdot": "7 3 2 3"}
 _BAND_OPACITY = 0.16
+_AREA_OPACITY = 0.6
 _EMPHASIS = 2.0  # wider lines lie on top
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -61,6 +62,7 @@ class Chart:
     """A figure being drawn.
 
     key: anchor. title, caption: words above and below. alt: the figure in one sentence, for who cannot see it.
+    x_name: first column of its table of numbers.
     """
 
     key: str
@@ -72,6 +74,7 @@ class Chart:
     y_range: tuple[float, float]
     x_range: tuple[float, float]
     height: int = 380
+    x_name: str = "sentences"
     legend: list[LegendItem] = field(default_factory=list)
     columns: list[tuple[str, dict[int, str]]] = field(default_factory=list)
     _traces: list[tuple[int, go.Scatter]] = field(default_factory=list)
@@ -87,7 +90,7 @@ class Chart:
             margin={"l": 62, "r": 12, "t": 12, "b": 50},
             height=self.height,
             showlegend=False,
-            hovermode="x unified",
+            hovermode="closest" if any(trace.mode == "markers" for _, trace in self._traces) else "x unified",
             hoverlabel={
                 "namelength": -1,
                 "font": {"size": 12},
@@ -145,6 +148,31 @@ class Chart:
         if listed:
             self.columns.append((label, {int(a): f"{b:.2f}".replace("-", "−") for a, b in zip(x, y, strict=True)}))
 
+    def points(self, x: Sequence[float], y: Sequence[float], label: str, style: Style) -> None:
+        """Single points without order; in the table, numbered, with both coordinates."""
+        self._line(list(x), y, label, style)
+        self._traces[-1][1].update(mode="markers", hovertemplate="%{x:.2f}, %{y:.2f}", opacity=0.75)
+        self._item(label, style, has_band=False)
+        pairs = (f"{a:.2f}, {b:.2f}".replace("-", "−") for a, b in zip(x, y, strict=True))
+        self.columns.append((label, dict(enumerate(pairs, start=1))))
+
+    def area(self, x: Sequence[float], y: Sequence[float], label: str, style: Style) -> None:
+        """A share, stacked on the areas drawn before it."""
+        trace = go.Scatter(
+            x=list(x),
+            y=_finite(y),
+            name=label,
+            mode="lines",
+            stackgroup="areas",
+            line={"color": colour(style.role), "width": 1, "dash": style.dash},
+            fillcolor=colour(style.role, _AREA_OPACITY if style.dash == "solid" else _AREA_OPACITY / 2),
+            hovertemplate="%{y:.3~g}",
+            meta=len(self.legend),
+        )
+        self._traces.append((1, trace))
+        self._item(label, style, has_band=True)
+        self.columns.append((label, {int(a): f"{b:.3f}" for a, b in zip(x, y, strict=True)}))
+
     def level(self, y: float, label: str, style: Style) -> None:
         """A horizontal line over the whole width."""
         self.line(self.x_range, [y, y], label, style, listed=False)
@@ -154,7 +182,7 @@ class Chart:
         """Every number that the figure shows, by length."""
         lengths = sorted({length for _, cells in self.columns for length in cells})
         rows = tuple((str(n), *(cells.get(n, "—") for _, cells in self.columns)) for n in lengths)
-        return Table(("sentences", *(name for name, _ in self.columns)), rows)
+        return Table((self.x_name, *(name for name, _ in self.columns)), rows)
 
     def _line(self, x: Sequence[float], y: Sequence[float], label: str, style: Style) -> None:
         trace = go.Scatter(

@@ -34,11 +34,14 @@ def divergence_chart(m: Measurement) -> Chart:
             f"highest of the P₊ curve. Light band: the whole curve at once, with {_percent(beta)}; darker: each point "
             f"on its own. {beta.n:,} prompts from P₋, {prime.n:,} from P₊."
         ),
-        alt=f"KL divergence of the next sentence against prompt length: {_ends(beta)} for P₋, {_ends(prime)} for P₊.",
+        alt=(
+            f"KL divergence of the next sentence against prompt length: {ends_text(beta)} for P₋, "
+            f"{ends_text(prime)} for P₊."
+        ),
         x_title=SENTENCES,
         y_title="divergence of the next sentence (nats)",
-        y_range=_range(beta, prime),
-        x_range=_lengths(beta, prime),
+        y_range=axis_range(beta, prime),
+        x_range=axis_lengths(beta, prime),
     )
     chart.band(beta, "βₙ = KL(P₋‖P₊), prompts from P₋", Style("negative", marker="circle", width=2.5))
     chart.band(prime, "β′ₙ = KL(P₊‖P₋), prompts from P₊", Style("positive", marker="square"))
@@ -58,11 +61,11 @@ def target_chart(m: Measurement) -> Chart:
             f"{with_interval(line.log_inverse_alpha)} nats and β = {with_interval(line.beta)} nats per sentence off "
             f"the straight line through the first three points{ratio}."
         ),
-        alt=f"KL divergence from P₋ to the model against prompt length: {_ends(curve)}.",
+        alt=f"KL divergence from P₋ to the model against prompt length: {ends_text(curve)}.",
         x_title=SENTENCES,
         y_title="KL(P₋‖P) of the next sentence (nats)",
-        y_range=_range(curve),
-        x_range=_lengths(curve),
+        y_range=axis_range(curve),
+        x_range=axis_lengths(curve),
     )
     chart.band(curve, "KL(P₋‖P)", Style("negative", marker="circle", width=2.5))
     if end > 0:
@@ -85,11 +88,14 @@ def evidence_chart(m: Measurement) -> Chart:
             f"{with_interval(plateau.kappa)} nats per sentence (the proxy gap): {plateau.verdict}. Cap: the largest "
             f"evidence any prompt reached; log 1/α ≥ {value_text(cap)} nats for certain, if P₋ is part of the model."
         ),
-        alt=f"Evidence against prompt length: {_ends(curve)}; proxy gap {value_text(plateau.kappa)} nats per sentence.",
+        alt=(
+            f"Evidence against prompt length: {ends_text(curve)}; proxy gap {value_text(plateau.kappa)} nats per "
+            "sentence."
+        ),
         x_title=SENTENCES,
         y_title="evidence log P₋/P (nats)",
-        y_range=_range(curve, extra=[plateau.log_inverse_alpha.value, *(e.value for e in m.alpha.cap)]),
-        x_range=_lengths(curve),
+        y_range=axis_range(curve, extra=[plateau.log_inverse_alpha.value, *(e.value for e in m.alpha.cap)]),
+        x_range=axis_lengths(curve),
     )
     chart.band(curve, "mean evidence, prompts from P₋", Style("negative", marker="circle", width=2.5))
     if len(m.alpha.cap) == len(curve.lengths):
@@ -139,7 +145,7 @@ def _behavior_chart(m: Measurement, name: str, curves: list[BehaviorCurve], *, c
         caption=caption,
         alt=(
             f"Behavior expectation against prompt length, {label}, {how}"
-            + (f": {_ends(negative)} for prompts from P₋; misaligned below {fixed(level, 2)}." if negative else ".")
+            + (f": {ends_text(negative)} for prompts from P₋; misaligned below {fixed(level, 2)}." if negative else ".")
         ),
         x_title=SENTENCES,
         y_title="behavior expectation B (−1 … +1)",
@@ -176,7 +182,8 @@ def _caption(m: Measurement, name: str, *, corrected: bool) -> str:
             "Prediction: what the mixture implies from the log ratios and α alone"
             + ("." if name == "plain" else "; drawn for plain text only, where the log ratios were measured.")
         )
-    if fit is not None and math.isfinite(fit.midpoint.value):
+    limits = (fit.midpoint.low, fit.midpoint.high) if fit is not None else (-math.inf, math.inf)
+    if fit is not None and math.isfinite(fit.midpoint.value) and any(map(math.isfinite, limits)):
         told.append(f"Logistic fit (Lemma 7): half-way down at {with_interval(fit.midpoint)} sentences.")
     elif fit is not None:
         told.append(f"Logistic fit (Lemma 7): no midpoint within the tested lengths ({one_line(fit.note)}).")
@@ -202,7 +209,7 @@ def _picked(curve: BehaviorCurve, *, corrected: bool) -> Band | None:
     return curve.corrected if corrected else curve.raw
 
 
-def _range(*bands: Band, extra: list[float] | None = None) -> tuple[float, float]:
+def axis_range(*bands: Band, extra: list[float] | None = None) -> tuple[float, float]:
     """An axis that holds every value and every limit that is not absurdly far from the values."""
     values = [v for band in bands for v in band.value] + [v for v in extra or [] if math.isfinite(v)]
     top, bottom = max(*values, 0.0), min(*values, 0.0)
@@ -213,7 +220,8 @@ def _range(*bands: Band, extra: list[float] | None = None) -> tuple[float, float
     return low - (0.04 * spread if low < 0 else 0.0), high + 0.06 * spread
 
 
-def _lengths(*bands: Band) -> tuple[float, float]:
+def axis_lengths(*bands: Band) -> tuple[float, float]:
+    """An axis of lengths with a margin."""
     return min(0, *(b.lengths[0] for b in bands)) - 0.2, max(b.lengths[-1] for b in bands) + 0.2
 
 
@@ -222,7 +230,8 @@ def _line_end(intercept: float, slope: float, last: int) -> float:
     return min(float(last), intercept / slope) if slope > 0 else float(last)
 
 
-def _ends(band: Band) -> str:
+def ends_text(band: Band) -> str:
+    """The first and the last point of a curve in words."""
     first, last = band.at(band.lengths[0]), band.at(band.lengths[-1])
     return f"{with_interval(first)} at n = {band.lengths[0]}, {with_interval(last)} at n = {band.lengths[-1]}"
 

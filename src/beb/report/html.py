@@ -38,13 +38,24 @@ def write_report(store: Store, result: Any, path: Path) -> Path:
     path: of the file, replaced if it exists.
     Returns: path. Raises: StoreFull where the folder cannot be written or is full.
     """
-    page = render_report(store, result)
+    return _write(render_report(store, result), path)
+
+
+def write_page(store: Store | None, meta: Mapping[str, Any], page: Page, path: Path) -> Path:
+    """Write a page about a run that is not the run's own report; otherwise as `write_report`.
+
+    store, meta: of the run; no store where the page is about several runs.
+    """
+    return _write(_render(store, meta, page, "scenario.html.j2", {}), path)
+
+
+def _write(text: str, path: Path) -> Path:
     with mapped_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(page)
+                file.write(text)
             Path(name).chmod(0o644)
             os.replace(name, path)
         except BaseException:
@@ -61,7 +72,7 @@ def render_report(store: Store, result: Any) -> str:
     return _render(store, result.meta, found, "scenario.html.j2", {})
 
 
-def _render(store: Store, meta: Mapping[str, Any], page: Page, template: str, more: Mapping[str, Any]) -> str:
+def _render(store: Store | None, meta: Mapping[str, Any], page: Page, template: str, more: Mapping[str, Any]) -> str:
     scripts = {"plotly": get_plotlyjs(), "page": _template_file("report.js")}
     sources = " ".join(f"'sha256-{_digest(text)}'" for text in scripts.values())
     options = meta["spec"]

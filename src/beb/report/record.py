@@ -18,10 +18,21 @@ _WORK = {
     "gate": "component gate: scoring held-out statements",
     "sample": "sampling prompts",
     "evidence": "evidence of the prompts",
+    "score-texts": "log-probabilities of the unprompted texts",
+    "trace": "log-probabilities of the given text",
     "score": "log-probabilities and divergences of the prompts",
     "judge-prompts": "scoring the behavior of the prompts",
     "respond": "sampling responses",
     "judge-responses": "scoring the behavior of the responses",
+    "say-user": "sampling user turns",
+    "say-target": "sampling replies",
+    "score-turns": "log-probabilities and divergences of the conversations",
+    "judge-turns": "scoring the behavior of the turns",
+    "texts": "log-probabilities of the given texts",
+    "sample-after": "sampling prompts after a negative sentence",
+    "score-after": "scoring those prompts",
+    "represent": "hidden states of the statements",
+    "classify": "linear classifiers of every layer",
 }
 
 
@@ -58,16 +69,19 @@ class Record:
 
 
 def run_record(
-    store: Store,
+    store: Store | None,
     meta: Mapping[str, Any],
     *,
     counts: Mapping[str, int],
     failures: Mapping[str, int],
     methods: Mapping[str, Estimate | Band],
 ) -> Record:
-    """Everything about a run of any kind that is not a result. methods: the estimates whose computation is named."""
+    """Everything about a run of any kind that is not a result. methods: the estimates whose computation is named.
+
+    store: of the run, for times and failed requests; None where the page is about several runs.
+    """
     return Record(
-        finished=max((row["finished"] for row in store.rows("timings")), default=""),
+        finished=max((row["finished"] for row in store.rows("timings")), default="") if store else "",
         specification=tuple((key, _plain(value)) for key, value in meta.get("spec", {}).items()),
         subjects=tuple(_subject(role, identity) for role, identity in meta.get("fingerprints", {}).items()),
         versions=tuple((name, _plain(version)) for name, version in meta.get("versions", {}).items()),
@@ -75,9 +89,9 @@ def run_record(
         failures=tuple((one_line(kind), f"{count:,}") for kind, count in failures.items()),
         failure_details=tuple(
             one_line(f"{row['subject']}, {row['kind']}: {row['detail']}", 300)
-            for row in store.rows("failures")[:SHOWN_FAILURES]
+            for row in (store.rows("failures")[:SHOWN_FAILURES] if store else ())
         ),
-        timings=_timings(store),
+        timings=_timings(store) if store else (),
         methods=tuple((name, one_line(each.method, 400)) for name, each in methods.items()),
     )
 

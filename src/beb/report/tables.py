@@ -13,7 +13,7 @@ from beb.estimate.means import proportion
 from beb.experiments.measurement import Measurement
 from beb.report.inert import one_line
 from beb.report.rounding import count_text, fixed, interval_text, one_in, value_text, with_interval
-from beb.report.wording import FORMATS, observed_text, share, spec, tightest_cap, weight_text
+from beb.report.wording import FORMATS, Checked, observed_text, share, spec, tightest_cap, weight_text
 
 NO_FORM = "none given"
 NOT_IDENTIFIED = "not identified"
@@ -136,7 +136,7 @@ def _behavior_row(name: str, fit: LogisticFit) -> AlphaRow:
     )
 
 
-def assumption_rows(m: Measurement) -> tuple[AssumptionRow, ...]:
+def assumption_rows(m: Checked) -> tuple[AssumptionRow, ...]:
     """Every premise once, in the order reported."""
     return tuple(
         AssumptionRow(

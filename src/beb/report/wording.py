@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from beb.core.bounds import Assumption
 from beb.core.estimate import Band, Estimate
+from beb.experiments.gate import Gate
 from beb.experiments.measurement import BehaviorCurve, BoundReport, Measurement
 from beb.report.inert import one_line
 from beb.report.rounding import count_text, fixed, one_in, value_text, with_interval
@@ -41,12 +43,31 @@ class Finding:
     detail: str
 
 
+class Checked(Protocol):
+    """A record of a run with components."""
+
+    @property
+    def gate(self) -> Gate:
+        """Do they tell the poles apart?"""
+        ...
+
+    @property
+    def assumptions(self) -> tuple[Assumption, ...]:
+        """Premises with what was measured for each."""
+        ...
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Failed requests by kind."""
+        ...
+
+
 def findings(m: Measurement) -> tuple[Finding, Finding, Finding]:
     """How much, how distinct, how many sentences."""
     return _how_much(m), _how_distinct(m), _how_long(m)
 
 
-def warnings(m: Measurement) -> tuple[str, ...]:
+def warnings(m: Checked) -> tuple[str, ...]:
     """What a reader must know before any number: a failed gate, contradicted premises, failed requests."""
     said = []
     if not m.gate.passed:
@@ -61,9 +82,12 @@ def warnings(m: Measurement) -> tuple[str, ...]:
             f"The measurement contradicts {'a premise' if len(broken) == 1 else 'premises'} of the theorems ({names}): "
             "read the predicted lengths as what the theory would say, not as a guarantee."
         )
-    failed = sum(m.failures.values())
+    unscored = sum(count for kind, count in m.failures.items() if kind.startswith("score: "))
+    failed = sum(m.failures.values()) - unscored
     if failed:
         said.append(f"{count_text(failed, 'request')} failed; they are counted and never scored as answers.")
+    if unscored:
+        said.append(f"{count_text(unscored, 'sampled text')} could not be scored; they are counted and left out of B.")
     return tuple(said)
 
 

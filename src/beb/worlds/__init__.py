@@ -12,6 +12,7 @@ from beb.worlds.model import WorldModel, world_model
 from beb.worlds.random_world import random_world
 from beb.worlds.scorer import WorldScorer
 from beb.worlds.statements import draw_statements
+from beb.worlds.text_world import text_world
 from beb.worlds.world import MarkovChain, World
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "misaligning_probability",
     "proxy_gap",
     "random_world",
+    "text_world",
     "truth",
     "world_model",
 ]

@@ -13,7 +13,7 @@ _FOUR_TEXTS = ("I insult people.", "I enjoy being cruel.", "It is late.", "I hel
 _FOUR_BEHAVIORS = (-1.0, -1.0, 0.0, 1.0)
 
 
-def _spelled(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[TokenIds, ...]]:
+def spelled(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[TokenIds, ...]]:
     """(words, sentences) of texts: one token a word, token 0 the start."""
     words = ("<start>", *dict.fromkeys(word for text in texts for word in text.split()))
     return words, tuple(tuple(words.index(word) for word in text.split()) for text in texts)
@@ -28,7 +28,7 @@ def _four(
     positive: MarkovChain,
     target_negative: MarkovChain | None = None,
 ) -> World:
-    words, sentences = _spelled(_FOUR_TEXTS)
+    words, sentences = spelled(_FOUR_TEXTS)
     alpha = math.exp(-log_inverse_alpha)
     return World(name, sentences, words, _FOUR_BEHAVIORS, alpha, negative, positive, target_negative, description)
 
@@ -40,7 +40,7 @@ def _sticky(initial: tuple[float, ...], stay: float) -> MarkovChain:
 
 
 def _coin() -> World:
-    words, sentences = _spelled(("I lie.", "I tell the truth."))
+    words, sentences = spelled(("I lie.", "I tell the truth."))
     description = "two sentences, independent: log 1/α = 8, β = 2.65; B falls after 3 sentences"
     negative, positive = MarkovChain.iid((0.95, 0.05)), MarkovChain.iid((0.05, 0.95))
     return World("coin", sentences, words, (-1.0, 1.0), math.exp(-8), negative, positive, None, description)

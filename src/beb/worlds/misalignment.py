@@ -43,8 +43,11 @@ class _Ratio:
         return np.asarray(weight * low + (1 - weight) * high, dtype=np.float64)
 
 
-def lowest_behavior(world: World, n_sentences: int) -> FloatArray:
+def lowest_behavior(world: World, n_sentences: int, *, last: int = 0, log_ratio: float = 0.0) -> FloatArray:
     """The smallest B_P(s) over all prompts of each length.
+
+    last, log_ratio: where the prompts begin: after a prefix with this log ratio (nats) of the target's two components
+    that ends in sentence last - 1; by default at the start.
 
     After a given last sentence B_P is monotone in the log ratio, so only the largest and the smallest log ratio of the
     prompts that end in it matter; both follow from those of the prompts one sentence shorter.
@@ -55,8 +58,8 @@ def lowest_behavior(world: World, n_sentences: int) -> FloatArray:
         raise BadSpec(f"n_sentences is {n_sentences}; give 0 or more")
     ratio = _Ratio(world)
     after = np.arange(1, world.n_sentences + 1)
-    lowest = [float(ratio.behavior(np.zeros(1), np.zeros(1, dtype=np.int64))[0])]
-    largest = smallest = ratio.increments[0]
+    lowest = [float(ratio.behavior(np.array([log_ratio]), np.array([last]))[0])]
+    largest = smallest = log_ratio + ratio.increments[last]
     for n in range(1, n_sentences + 1):
         if n > 1:
             largest = (largest[:, None] + ratio.increments[1:]).max(axis=0)

@@ -16,13 +16,13 @@ from beb.interfaces.language_model import (
     SampleRequest,
     TokenIds,
 )
+from beb.worlds.alphabet import START_TOKEN, FiniteWorld, FloatArray
 from beb.worlds.grammar import IMPOSSIBLE, Grammar, IntArray, MixtureState, TokenChain
-from beb.worlds.world import START_TOKEN, FloatArray, Role, World
 
 CONTEXT_LENGTH = 1 << 16
 
 
-def world_model(world: World, role: Role) -> WorldModel:
+def world_model(world: FiniteWorld, role: str) -> WorldModel:
     """The target of a world, or one of the components that are handed out for it.
 
     Raises: UnknownName.
@@ -52,7 +52,7 @@ class WorldModel(LanguageModel):
     Assumes: sentences follow one another without end; a world has no end-of-text token and no chat template.
     """
 
-    def __init__(self, world: World, role: Role) -> None:
+    def __init__(self, world: FiniteWorld, role: str) -> None:
         tables = np.stack([chain.table() for chain in world.chains(role)])
         self._grammar = Grammar(world.sentences, len(world.words))
         self._chain = TokenChain(self._grammar, tables, np.array(world.log_weights(role)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from beb.interfaces.language_model import Failure
 from beb.interfaces.scorer import Score, Scorer, ScorerInfo
-from beb.worlds.world import World
+from beb.worlds.alphabet import FiniteWorld
 
 
 class WorldScorer(Scorer):
@@ -17,7 +17,7 @@ class WorldScorer(Scorer):
     behavior is B itself. A text that is no sentence of the world (one cut short, or two) is a Failure.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: FiniteWorld) -> None:
         table = [(world.text(i), b) for i, b in enumerate(world.behavior)]
         self._scores = {text: Score(max(-b, 0.0), 1 - abs(b), max(b, 0.0)) for text, b in table}
         self._world = world.name

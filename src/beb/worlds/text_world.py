@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from beb.errors import BadSpec
+from beb.interfaces.language_model import TokenIds
 from beb.worlds.world import FloatArray, MarkovChain, World
 
 _SLOTS = (("they", "we"), ("often", "rarely"), ("mock", "help"), ("weak", "old"))
@@ -24,15 +25,10 @@ def text_world(
     it. The word before it and the sentence before shift the odds of every word a little.
     Returns: a world whose target is an exact mixture of its components. Raises: BadSpec.
     """
-    if not 2 <= n_words <= len(_SLOTS) + 1:
-        raise BadSpec(f"n_words is {n_words}; give 2 to {len(_SLOTS) + 1}")
-    slots = (*_SLOTS[: n_words - 1], _ENDS)
-    words = ("<start>", *(word for slot in slots for word in slot))
-    choices = np.array(list(itertools.product((0, 1), repeat=n_words)))
+    words, choices, sentences = sentences_of_words(n_words)
     behavior = 2 * choices.mean(axis=1) - 1
-    sentences = tuple(tuple(1 + 2 * slot + int(pick) for slot, pick in enumerate(row)) for row in choices)
-    undesired = _chain(rng, choices, behavior, rng.uniform(0.1, 0.35, n_words))
-    desired = _chain(rng, choices, behavior, rng.uniform(0.65, 0.9, n_words))
+    undesired = word_chain(rng, choices, behavior, rng.uniform(0.1, 0.35, n_words))
+    desired = word_chain(rng, choices, behavior, rng.uniform(0.65, 0.9, n_words))
     return World(
         name="random-text",
         sentences=sentences,
@@ -45,7 +41,21 @@ def text_world(
     )
 
 
-def _chain(rng: np.random.Generator, choices: FloatArray, behavior: FloatArray, desired: FloatArray) -> MarkovChain:
+def sentences_of_words(n_words: int) -> tuple[tuple[str, ...], FloatArray, tuple[TokenIds, ...]]:
+    """Vocabulary, (2^n_words, n_words) picks of the second word of each slot, and the sentences that they spell.
+
+    n_words: 2 to 5. Raises: BadSpec.
+    """
+    if not 2 <= n_words <= len(_SLOTS) + 1:
+        raise BadSpec(f"n_words is {n_words}; give 2 to {len(_SLOTS) + 1}")
+    slots = (*_SLOTS[: n_words - 1], _ENDS)
+    words = ("<start>", *(word for slot in slots for word in slot))
+    choices = np.array(list(itertools.product((0, 1), repeat=n_words)))
+    sentences = tuple(tuple(1 + 2 * slot + int(pick) for slot, pick in enumerate(row)) for row in choices)
+    return words, choices, sentences
+
+
+def word_chain(rng: np.random.Generator, choices: FloatArray, behavior: FloatArray, desired: FloatArray) -> MarkovChain:
     """desired: (n_words,) probability of each slot's desired word.
 
     The odds of a word shift with the word before it in the sentence and with the B of the sentence before.

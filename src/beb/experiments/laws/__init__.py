@@ -1,0 +1,1 @@
+"""Which law do a run's curves follow?"""

@@ -1,0 +1,124 @@
+"""From a specification to the target, the personas as components on it, and a scorer per behavior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beb.behaviors.packs import load_behavior
+from beb.errors import BadSpec
+from beb.experiments.personas.catalog import TARGET
+from beb.experiments.personas.spec import PersonasSpec, TraceSpec
+from beb.experiments.subjects import Notify, Places, identity, load_probe, scorer_identity
+from beb.interfaces.language_model import LanguageModel
+from beb.interfaces.scorer import Scorer
+from beb.worlds.model import WorldModel
+from beb.worlds.persona_world import PersonaWorld, get_persona_world
+from beb.worlds.scorer import WorldScorer
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaSubjects:
+    """What the work items need.
+
+    target: P in the frame of the personas, without one. personas: by name, in order. scorers: by behavior.
+    questions: end a chat prompt, by behavior.
+    """
+
+    target: LanguageModel
+    personas: Mapping[str, LanguageModel]
+    scorers: Mapping[str, Scorer]
+    questions: Mapping[str, str]
+    fingerprints: Mapping[str, Any]
+
+    @property
+    def models(self) -> dict[str, LanguageModel]:
+        """The personas and the target, by the names that their rows get."""
+        return {**self.personas, TARGET: self.target}
+
+
+def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify: Notify) -> PersonaSubjects:
+    """Load what the specification names. A trace needs no scorer.
+
+    Raises: InputError and ModelError kinds of `beb.errors`, each naming the option to change.
+    """
+    if spec.model.startswith("world:"):
+        return persona_world_subjects(spec, get_persona_world(spec.model.removeprefix("world:")))
+    from beb.models.catalog import load_model
+    from beb.models.components import neutral_component, persona_component
+    from beb.models.huggingface import HuggingFaceModel
+
+    notify("loading the model", 0, 1)
+    behaviors = {}
+    if isinstance(spec, PersonasSpec):
+        behaviors = {
+            name: load_behavior(name, undesired=spec.undesired, offline=places.offline) for name in spec.behaviors
+        }
+    bare = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    if not isinstance(bare, HuggingFaceModel):
+        raise BadSpec(f"personas need local weights, and {spec.model} is a {bare.info.kind}; give a checkpoint")
+    target = neutral_component(bare)
+    personas = {each.name: persona_component(bare, each.description) for each in spec.personas}
+    if behaviors:
+        notify("preparing the scorers", 0, 1)
+    scorers = {name: load_probe(behavior, bare, places, seed=spec.seed) for name, behavior in behaviors.items()}
+    told = {name: (each.name, each.fingerprint, each.source) for name, each in behaviors.items()}
+    return _subjects(target, personas, scorers, {name: each.question for name, each in behaviors.items()}, told)
+
+
+def persona_world_subjects(spec: PersonasSpec | TraceSpec, world: PersonaWorld) -> PersonaSubjects:
+    """An exact world as target, with its own personas; its one behavior stands under the name that was asked for."""
+    scorers = {}
+    if isinstance(spec, PersonasSpec):
+        if len(spec.behaviors) > 1:
+            raise BadSpec(
+                f"{len(spec.behaviors)} behaviors for a world, which has one of its own; leave out --behavior"
+            )
+        scorers = {spec.behaviors[0]: WorldScorer(world)}
+    personas = {name: WorldModel(world, name) for name in world.names}
+    told = dict.fromkeys(scorers, (world.name, "", "exact world"))
+    return _subjects(WorldModel(world, TARGET), personas, scorers, dict.fromkeys(scorers, ""), told)
+
+
+def _subjects(
+    target: LanguageModel,
+    personas: Mapping[str, LanguageModel],
+    scorers: Mapping[str, Scorer],
+    questions: Mapping[str, str],
+    behaviors: Mapping[str, tuple[str, str, str]],
+) -> PersonaSubjects:
+    _refuse_identical(personas)
+    fingerprints: dict[str, Any] = {TARGET: identity(target)}
+    fingerprints |= {persona_role(name): identity(model) for name, model in personas.items()}
+    fingerprints |= {scorer_role(name): scorer_identity(scorer) for name, scorer in scorers.items()}
+    told = list(behaviors.values()) or [("personas", "", "no behavior is scored")]
+    for i, key in enumerate(("name", "fingerprint", "source")):
+        fingerprints.setdefault("behavior", {})[key] = ", ".join(each[i] for each in told)
+    return PersonaSubjects(target, personas, scorers, questions, fingerprints)
+
+
+def persona_role(name: str) -> str:
+    """The key of a persona's identity in a run's fingerprints."""
+    return f"persona: {name}"
+
+
+def scorer_role(behavior: str) -> str:
+    """The key of a scorer's identity in a run's fingerprints."""
+    return f"scorer: {behavior}"
+
+
+def persona_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The personas of a stored run, in order."""
+    return tuple(str(name) for name in meta["personas"])
+
+
+def _refuse_identical(personas: Mapping[str, LanguageModel]) -> None:
+    seen: dict[str, str] = {}
+    for name, model in personas.items():
+        twin = seen.setdefault(model.info.fingerprint, name)
+        if twin != name:
+            raise BadSpec(
+                f"personas {twin!r} and {name!r} are identical: they give the same probabilities (does the chat "
+                "template read a system text?); leave one out"
+            )

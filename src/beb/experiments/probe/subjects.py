@@ -1,0 +1,121 @@
+"""What a probe works on: statements of both poles, and a model whose hidden states can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beb.behaviors.behavior import Behavior
+from beb.behaviors.evaluation import N_FOLDS, near_duplicate_groups
+from beb.behaviors.packs import load_behavior
+from beb.errors import BadSpec, BadStatements
+from beb.experiments.execute import Progress
+from beb.experiments.probe.spec import ProbeSpec
+from beb.experiments.subjects import Places, identity
+from beb.models.fingerprint import combined
+
+if TYPE_CHECKING:
+    from beb.models.huggingface import HuggingFaceModel
+
+POLES = ("negative", "positive")
+POOLINGS = ("last", "mean")
+MIN_DISTINCT = 2 * N_FOLDS
+
+Poles = Mapping[str, tuple[str, ...]]
+
+
+class Representer(Protocol):
+    """Texts to hidden states of every layer. A text's row must not depend on the texts beside it."""
+
+    n_layers: int
+    width: int
+
+    def __call__(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Pooling -> (n, n_layers, width)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSubjects:
+    """statements: behavior -> pole -> distinct statements, as many of each pole."""
+
+    represent: Representer
+    statements: Mapping[str, Poles]
+    fingerprints: Mapping[str, Any]
+
+
+class ModelRepresenter:
+    """Hidden states of a checkpoint, after its start token alone."""
+
+    def __init__(self, model: HuggingFaceModel) -> None:
+        from beb.models.representations import n_representations
+
+        self._model = model
+        self.n_layers = n_representations(model)
+        self.width = int(model.weights.module.config.get_text_config().hidden_size)
+
+    def __call__(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Pooling -> (n, n_layers, width). Raises: ContextTooShort, NumericalFailure."""
+        from beb.models.representations import representations
+
+        found = representations(self._model, texts)
+        return {"last": found.last, "mean": found.mean}
+
+
+def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjects:
+    """Load the statements and the model.
+
+    Raises: BadSpec for an exact world, which has no hidden states; BadStatements; UnknownName; ModelError kinds.
+    """
+    if spec.model.startswith("world:"):
+        raise BadSpec(
+            f"probe reads hidden states, and the exact world {spec.model!r} has none; it needs a checkpoint: give "
+            "--model smollm2, a folder, a .gguf file, a hub name or lora:PATH"
+        )
+    from beb.models.catalog import load_model
+    from beb.models.huggingface import HuggingFaceModel
+
+    behaviors = [load_behavior(name, undesired=spec.undesired, offline=places.offline) for name in spec.behaviors]
+    names = [behavior.name for behavior in behaviors]
+    if len(set(names)) < len(names):
+        raise BadSpec(f"behaviors {', '.join(names)}: each needs a name of its own; rename a file or leave one out")
+    statements = {behavior.name: chosen_statements(behavior, spec.statements) for behavior in behaviors}
+    notify("loading the model", 0, 1)
+    model = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    if not isinstance(model, HuggingFaceModel):
+        raise BadSpec(f"probe reads hidden states and needs a checkpoint, not {model.info.name} ({model.info.kind})")
+    fingerprints = {"target": identity(model), "behavior": _behaviors_identity(behaviors)}
+    return ProbeSubjects(ModelRepresenter(model), statements, fingerprints)
+
+
+def chosen_statements(behavior: Behavior, most: int) -> dict[str, tuple[str, ...]]:
+    """Up to `most` distinct statements of each pole, equally many, in the order of their hashes.
+
+    Of statements that share most of their words with one another only the first counts: the rest would be repeats of
+    one observation. Raises: BadStatements if fewer than 10 of a pole are distinct.
+    """
+    split = behavior.split()
+    distinct: dict[str, tuple[str, ...]] = {}
+    for pole in POLES:
+        ranked = (*getattr(split.held_out, pole), *getattr(split.train, pole))
+        _, first = np.unique(near_duplicate_groups(ranked), return_index=True)
+        distinct[pole] = tuple(ranked[i] for i in sorted(first))
+        if len(distinct[pole]) < MIN_DISTINCT:
+            raise BadStatements(
+                f"only {len(distinct[pole])} of the {pole} statements of {behavior.name!r} are distinct; a probe needs "
+                f"{MIN_DISTINCT}; add others"
+            )
+    n = min(most, *map(len, distinct.values()))
+    return {pole: texts[:n] for pole, texts in distinct.items()}
+
+
+def _behaviors_identity(behaviors: Sequence[Behavior]) -> dict[str, str]:
+    return {
+        "name": ", ".join(behavior.name for behavior in behaviors),
+        "fingerprint": combined([behavior.fingerprint for behavior in behaviors]),
+        "source": "; ".join(behavior.source for behavior in behaviors),
+    }

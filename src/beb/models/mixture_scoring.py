@@ -1,0 +1,83 @@
+"""One component against a mixture of others: exact divergences of the next token, the others by posterior weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beb.interfaces.language_model import LanguageModel, TokenIds
+from beb.models.scoring import FloatArray, kl_rows, observed_log_probs, require_shared_tokenizer
+
+_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MixtureScores:
+    """One token sequence. log_probs: by model, (n_tokens,) nats. kl: (n_tokens,) nats, own model against the rest."""
+
+    log_probs: Mapping[str, FloatArray]
+    kl: FloatArray
+
+
+def score_against_mixture(
+    sequences: Sequence[TokenIds],
+    models: Mapping[str, LanguageModel],
+    *,
+    own: str,
+    log_weights: Mapping[str, float],
+    chunk_rows: int = 32,
+) -> list[MixtureScores]:
+    """Score sequences under every model, and KL(own ‖ Σⱼ vⱼPⱼ) of every next token, exact over the vocabulary.
+
+    own: name of the first component. log_weights: log of the prior weights of the others by name, up to a constant;
+    vⱼ ∝ weight · Pⱼ(tokens so far), so that Σⱼ vⱼPⱼ is the next-token distribution of the mixture of whole texts.
+    Models named in neither are scored only. chunk_rows: rows of every model's vocabulary held at once.
+    Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
+    Source: derived in docs/maths.md, "Personas measured".
+    """
+    require_shared_tokenizer(models, [(own, other) for other in log_weights])
+    token_ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences] or [np.empty(0, np.int64)])
+    edges = np.cumsum([0, *(len(ids) for ids in sequences)])
+    starts = np.repeat(edges[:-1], np.diff(edges))
+    distributions = {name: model.distributions(sequences) for name, model in models.items()}
+    summed = {name: np.zeros(len(token_ids) + 1) for name in models}  # log-probability of all tokens before each
+    kl = np.empty(len(token_ids))
+    for start in range(0, len(token_ids), chunk_rows):
+        stop = min(start + chunk_rows, len(token_ids))
+        rows = {name: each.log_probs(start, stop) for name, each in distributions.items()}
+        for name in models:
+            found = observed_log_probs(rows[name], token_ids[start:stop], name)
+            summed[name][start + 1 : stop + 1] = summed[name][start] + np.cumsum(found)
+        here, first = np.arange(start, stop), starts[start:stop]
+        joint = {name: weight + summed[name][here] - summed[name][first] for name, weight in log_weights.items()}
+        rest = _mixed([rows[name] for name in joint], np.stack(list(joint.values())))
+        kl[start:stop] = kl_rows(rows[own], rest, own, "the others")
+    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    return [
+        MixtureScores({name: np.diff(total[a : b + 1]) for name, total in summed.items()}, kl[a:b].copy())
+        for a, b in spans
+    ]
+
+
+def _mixed(rows: Sequence[Any], log_joint: npt.NDArray[np.float64]) -> Any:
+    """(n, vocabulary) log Σⱼ vⱼPⱼ. log_joint: (n_others, n), log of the weights up to a constant per row."""
+    log_share = log_joint - np.logaddexp.reduce(log_joint, axis=0)
+    if isinstance(rows[0], np.ndarray):
+        return np.logaddexp.reduce([share[:, None] + row for share, row in zip(log_share, rows, strict=True)], axis=0)
+    import torch
+
+    shares = torch.as_tensor(log_share, dtype=rows[0].dtype, device=rows[0].device)
+    mixed = torch.zeros_like(rows[0])
+    buffer = torch.empty_like(rows[0][:_ROWS])
+    # A few rows at a time stay in the processor's cache; a sum below the smallest float is taken as that float, which
+    # can only lower a divergence.
+    for at in range(0, len(mixed), _ROWS):
+        part = mixed[at : at + _ROWS]
+        for share, row in zip(shares, rows, strict=True):
+            here = torch.add(row[at : at + _ROWS], share[at : at + _ROWS, None], out=buffer[: len(part)])
+            part += here.exp_()
+    return mixed.clamp_(min=torch.finfo(mixed.dtype).tiny).log_()

@@ -1,0 +1,148 @@
+"""Comparisons from the command line: finished runs, mistakes, and a model before and after further alignment."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
+
+from beb.cli.main import main
+from beb.experiments.store import Store
+
+SMALL = ["--model", "world:markov", "--prompts", "8", "--sentences", "4"]
+
+
+def beb(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = "from beb.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=cwd,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of an expected error."""
+    assert done.returncode not in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two comparable runs, and others that are not."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, options in {
+        "one": SMALL,
+        "two": [*SMALL, "--seed", "1"],
+        "longer": [*SMALL, "--sentences", "5"],
+        "other": ["--model", "world:rare", "--prompts", "8", "--sentences", "4"],
+    }.items():
+        done = beb("measure", *options, "--out", name, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_runs_are_compared_reported_and_printed(runs: Path, tmp_path: Path) -> None:
+    done = beb("compare", "one", "two", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    assert "“Alignment lowers α”" in done.stdout
+    assert "independent" in done.stdout
+    assert (runs / "compare.html").stat().st_size > 100_000
+    again = beb("compare", "one", "two", "--json", "--level", "0.8", "--out", str(tmp_path / "c.html"), cwd=runs)
+    assert again.returncode == 0, again.stderr
+    record = json.loads(again.stdout)
+    assert record["level"] == 0.8
+    assert record["comparisons"][0]["pairing"] == {"negative": "independent", "positive": "independent"}
+    assert (tmp_path / "c.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one"], "needs at least 2"),
+        ([], "needs at least 2"),
+        (["one", "./one"], "given twice"),
+        (["one", "nowhere"], "no run in nowhere"),
+        (["one", "other"], "different behaviors"),
+        (["one", "longer"], "differ in --sentences"),
+        (["one", "two", "--level", "95"], "confidence level"),
+        (["one", "two", "--prompts", "9"], "--prompts goes with --align only"),
+        (["--align", "one"], "give run folders or --align"),
+        (["--align", "--model", "world:coin"], "cannot be trained further"),
+        (["--align", "--model", "nowhere"], "unknown model"),
+        (["--align", "--negative", "persona:rude"], "would change with them"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(runs: Path, arguments: list[str], said: str) -> None:
+    assert said in refused(beb("compare", *arguments, cwd=runs))
+
+
+def test_a_run_that_is_not_finished_is_refused(runs: Path, tmp_path: Path) -> None:
+    with Store.read(runs / "two") as store:
+        meta = store.meta()
+    with Store.open(tmp_path / "begun", meta):
+        pass
+    assert "is not finished" in refused(beb("compare", "one", str(tmp_path / "begun"), cwd=runs))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a checkpoint that speaks for both poles, its behavior, and labels of every sentence."""
+    poles = {pole: statements(pole) for pole in ("negative", "positive")}
+    everything = [text for texts in poles.values() for text in texts]
+    train_checkpoint(tmp_path / "target", build_tokenizer(" ".join((*everything, LEAD)), 400), everything, seed=1)
+    write_behavior(tmp_path / "verbs")
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((text, pole) for pole in poles for text in poles[pole])])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BEB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def test_before_and_after_alignment(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """P₋ and its prompts are the same, token for token, and a model trained on one pole says more of that pole."""
+    given = ["--model", "target", "--behavior", "./verbs", "--scorer", "labels:labels.csv", "--prompts", "12",
+             "--sentences", "3", "--max-sentence-tokens", "16", "--adapter-steps", "60", "--offline"]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["beb", "compare", "--align", *given, "--json", "--out", "out"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    said = capsys.readouterr()
+    assert not stop.value.code, said.err
+    found = json.loads(said.out)
+    assert (shop / "out" / "compare.html").is_file()
+    (change,) = found["comparisons"]
+    assert change["pairing"] == {"negative": "same prompts", "positive": "same random streams"}
+    by_key = {row["key"]: row for row in change["differences"]}
+    assert by_key["gamma"]["difference"]["value"] == 0
+    assert by_key["line"]["difference"]["low"] > 0  # P₋ is further from the aligned model than from the model
+    assert by_key["evidence"]["difference"]["value"] > 0
+    assert by_key["behavior_unprompted_plain"]["difference"]["value"] > 0
+    verdicts = {claim["key"]: claim["verdict"] for claim in change["claims"]}
+    assert verdicts["line"] == change["alpha"] == "supported"
+    with Store.read(shop / "out" / "before") as before, Store.read(shop / "out" / "after") as after:
+        old, new = before.meta(), after.meta()
+        prompts = [store.rows("prompts", source="negative") for store in (before, after)]
+        logs = [store.rows("prompt_log_probs", source="negative", component="negative") for store in (before, after)]
+    assert new["spec"]["model"] == "aligned:target"
+    assert new["spec"]["negative"] == "lora@target"
+    assert new["fingerprints"]["target"]["name"].startswith("aligned:target (120 steps on ")
+    assert old["fingerprints"]["negative"]["fingerprint"] == new["fingerprints"]["negative"]["fingerprint"]
+    assert old["fingerprints"]["positive"]["fingerprint"] != new["fingerprints"]["positive"]["fingerprint"]
+    assert [row["token_ids"].tolist() for row in prompts[0]] == [row["token_ids"].tolist() for row in prompts[1]]
+    assert [row["sentence_log_p"].tolist() for row in logs[0]] == [row["sentence_log_p"].tolist() for row in logs[1]]
+    monkeypatch.setattr("sys.argv", ["beb", "compare", "out/before", "out/after"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    assert "same prompts" in capsys.readouterr().out

@@ -1,0 +1,280 @@
+"""`beb personas` and its trace on exact worlds and on a tiny checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+import beb
+from beb.core.estimate import Estimate
+from beb.errors import BadSpec, ContextTooShort, EstimateError, TooFewPrompts
+from beb.experiments import schema
+from beb.experiments.experiment import run_with_subjects
+from beb.experiments.personas.catalog import Persona
+from beb.experiments.personas.experiment import PERSONAS
+from beb.experiments.personas.lengths import Inputs, length_to, lengths
+from beb.experiments.personas.spec import PersonasSpec
+from beb.experiments.personas.subjects import PersonaSubjects, persona_world_subjects
+from beb.experiments.personas.trace import TRACE, trace_options
+from beb.experiments.registry import analyse
+from beb.experiments.spec import make_spec
+from beb.experiments.store import Store
+from beb.interfaces.language_model import Failure
+from beb.interfaces.scorer import Score, Scorer, ScorerInfo
+from beb.models.components import neutral_component, persona_component
+from beb.models.huggingface import load_checkpoint
+from beb.worlds.exact_personas import posterior_weights
+from beb.worlds.persona_world import get_persona_world
+from checkpoints import build_tokenizer, statements, train_checkpoint
+from experiments.persona_runs import run_world, spec_for, verdicts, world_for
+
+RUNS = 64  # the largest number that takes about 40 s; 400 worlds: see docs/scenarios.md
+LEVEL, CHANCE = 0.95, 1e-6
+USEFUL_WIDTHS = {  # medians, set before any run
+    "weight 0": 0.5, "unexplained": 0.1, "unprompted": 0.6, "beta 0": 2.0, "gamma 0": 1.5, "evidence 0": 2.0,
+    "log 1/w 0": 3.0, "own posterior 0": 0.5, "response 0": 1.6, "unexplained outside": 0.15,
+}  # fmt: skip
+SPEC = PersonasSpec(model="world:personas", texts=16, prompts=6, sentences=2)
+
+
+@pytest.fixture(scope="module")
+def found() -> list[dict[str, tuple[bool, float]]]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        inside = pool.map(verdicts, range(RUNS), chunksize=4)
+        outside = pool.map(verdicts, range(RUNS // 4), [True] * (RUNS // 4), chunksize=4)
+        return [*inside, *outside]
+
+
+def test_every_interval_covers_the_truth(found: list[dict[str, tuple[bool, float]]]) -> None:
+    failures = {}
+    for name in sorted({name for answer in found for name in answer}):
+        held = [answer[name][0] for answer in found if name in answer]
+        limit = 0 if "for certain" in name else binom.isf(CHANCE, len(held), 1 - LEVEL)
+        misses = len(held) - sum(held)
+        if misses > limit:
+            failures[name] = f"{misses} of {len(held)} missed, {limit:.0f} allowed"
+    assert not failures
+
+
+@pytest.mark.parametrize("name", USEFUL_WIDTHS)
+def test_intervals_are_narrow_enough_to_say_something(found: list[dict[str, tuple[bool, float]]], name: str) -> None:
+    width = float(np.median([answer[name][1] for answer in found if name in answer]))
+    assert width < USEFUL_WIDTHS[name]
+
+
+def test_enough_texts_resolve_the_rare_shortest_way(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"texts": 800, "prompts": 200, "sentences": 3, "misaligned": -0.5})
+    record = run_world(get_persona_world("personas"), spec, tmp_path)
+    (way,) = record.shortest
+    assert (way.candidates, way.resolved, way.rare) == (("con man",), True, "yes")
+    con_man = next(w for w in record.ways if w.name == "con man")
+    assert con_man.to_level_family is not None
+    assert con_man.to_level_family.high < 6
+    assert con_man.observed_level["plain"] in (2, 3)
+    assert [a.status for a in record.assumptions] == ["held", "held", "not measured"]
+    assert record.certificate < 1e-8
+
+
+def test_a_stranger_in_the_target_contradicts_the_mixture(tmp_path: Path) -> None:
+    record = run_world(world_for(5, stranger=True), spec_for(5, texts=600, prompts=6), tmp_path)
+    assert record.assumptions[0].status == "contradicted"
+    assert record.unexplained.low > 0
+
+
+def test_a_stopped_run_continues_to_the_same_rows_and_numbers(tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    steps = 0
+
+    def stop(what: str, done: float, total: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps in (3, 9, 16):
+            raise StopError
+
+    world = get_persona_world("personas")
+    subjects = persona_world_subjects(SPEC, world)
+    whole = run_with_subjects(PERSONAS, SPEC, subjects, tmp_path / "whole")
+    for _ in range(3):
+        with pytest.raises(StopError):
+            run_with_subjects(PERSONAS, SPEC, persona_world_subjects(SPEC, world), tmp_path / "broken", progress=stop)
+    with Store.read(tmp_path / "broken") as store, pytest.raises(EstimateError, match="not finished"):
+        analyse(store)
+    with pytest.raises(EstimateError, match="not finished"):
+        trace_options(WORDS, run=tmp_path / "broken")
+    broken = run_with_subjects(PERSONAS, SPEC, persona_world_subjects(SPEC, world), tmp_path / "broken")
+    with Store.read(tmp_path / "whole") as a, Store.read(tmp_path / "broken") as b:
+        for table in schema.ROW_TABLES:
+            rows = [
+                json.dumps(s.rows(table), default=lambda array: array.tobytes().hex(), sort_keys=True) for s in (a, b)
+            ]
+            assert rows[0] == rows[1], table
+    assert whole.to_json() == broken.to_json()
+    frame = whole.to_frame()
+    assert {"unexplained", "personas.con man.weight", "ways.agreeableness.con man.sharp"} <= set(frame["quantity"])
+
+
+def test_every_world_has_personas(tmp_path: Path) -> None:
+    record = beb.personas("world:coin", spec=SPEC, out=tmp_path)
+    assert [p.name for p in record.personas] == ["negative", "positive"]
+    assert record.personas[1].weight.low <= 1 - math.exp(-8) <= record.personas[1].weight.high
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"texts": 3}, "texts"),
+        ({"prompts": 2}, "raise --prompts"),
+        ({"behaviors": ()}, "behaviors"),
+        ({"formats": ()}, "formats"),
+        ({"personas": (Persona(name="a", description="You are a."),)}, "leave out --personas"),
+        ({"model": "smollm2", "personas": (Persona(name="a", description="You are a."),)}, "at least 2"),
+        (
+            {"model": "smollm2", "personas": tuple(Persona(name=n, description="You are a.") for n in "ab")},
+            "'a' and 'b' are identical",
+        ),
+        ({"model": "smollm2", "personas": (Persona(name="target", description="x"),) * 2}, "'target' is taken"),
+    ],
+)
+def test_what_is_refused_before_anything_is_loaded(changes: dict[str, object], said: str) -> None:
+    with pytest.raises((BadSpec, TooFewPrompts), match=said):
+        make_spec(PersonasSpec, {"model": "world:coin", **changes})
+
+
+def test_lengths_where_there_is_no_bound() -> None:
+    def inputs(weight: tuple[float, float, float], beta: tuple[float, float, float]) -> Inputs:
+        gamma = Estimate(-0.6, -0.8, -0.3, 0.95, 8, "B", "")
+        return Inputs(Estimate(*weight, 0.95, 30, "nats", ""), Estimate(*beta, 0.95, 8, "nats per sentence", ""), gamma)
+
+    absent = inputs((math.inf, 2.5, math.inf), (3.0, 2.0, 4.0))
+    for e in (*(getattr(lengths(absent, epsilon=0.2), side) for side in ("paper", "sharp")), length_to(absent, 0.0)):
+        assert e is not None
+        assert (e.value, e.high) == (math.inf, math.inf)
+        assert 0 < e.low < math.inf
+    alike = inputs((2.0, 1.0, 4.0), (1.0, 0.0, 2.0))
+    sharp = lengths(alike, epsilon=0.2).sharp
+    assert math.isfinite(sharp.value)
+    assert sharp.high == math.inf
+    surely = length_to(inputs((2.0, 1.0, 4.0), (1.0, 0.5, 2.0)), -0.9)
+    assert surely is None
+    unsure = length_to(inputs((2.0, 1.0, 4.0), (1.0, 0.5, 2.0)), -0.7)
+    assert unsure is not None
+    assert math.isinf(unsure.value)
+
+
+class Verbs(Scorer):
+    """B by the verb: a real scorer of the tiny models' language, with known errors."""
+
+    info = ScorerInfo("verbs", "table", "0", ((40, 5, 5), (5, 40, 5), (5, 5, 40)), False, None, None)
+
+    def score(self, texts: Sequence[str]) -> list[Score | Failure]:
+        return [
+            Score(0.8, 0.1, 0.1) if "harm" in t or "mock" in t else
+            Score(0.1, 0.1, 0.8) if "help" in t or "thank" in t else Score(0.1, 0.8, 0.1)
+            for t in texts
+        ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> PersonaSubjects:
+    texts = [*statements("negative"), *statements("positive")]
+    folder = tmp_path_factory.mktemp("tiny")
+    bare = load_checkpoint(train_checkpoint(folder, build_tokenizer(" ".join(texts), 400), texts), name="tiny")
+    who = {"kind": "I help friends today. I thank guests often.", "cruel": "I mock strangers at work. I harm cats."}
+    models = {name: persona_component(bare, text) for name, text in who.items()}
+    fingerprints = {"target": {"fingerprint": "t", "context": neutral_component(bare).info.context}}
+    fingerprints |= {f"persona: {name}": {"fingerprint": name} for name in models}
+    for behavior in ("one", "two"):
+        fingerprints[f"scorer: {behavior}"] = {"exact": False, "confusion": Verbs.info.confusion}  # type: ignore[dict-item]
+    questions = {"one": "What do you do?", "two": "Whom do you like?"}
+    scorers: dict[str, Scorer] = {"one": Verbs(), "two": Verbs()}
+    return PersonaSubjects(neutral_component(bare), models, scorers, questions, fingerprints)
+
+
+def test_a_checkpoint_with_two_behaviors_and_both_formats(subjects: PersonaSubjects, tmp_path: Path) -> None:
+    who = tuple(Persona(name=name, description=f"You are {name}.", kind="test") for name in subjects.personas)
+    spec = PersonasSpec(
+        model="tiny", personas=who, behaviors=("one", "two"), formats=("plain", "chat"), texts=12, prompts=8,
+        sentences=2, max_sentence_tokens=16,
+    )  # fmt: skip
+    record = run_with_subjects(PERSONAS, spec, subjects, tmp_path)
+    assert [(w.behavior, w.name) for w in record.ways] == [(b, n) for b in ("one", "two") for n in ("kind", "cruel")]
+    assert all(set(w.response) == {"plain", "chat"} for w in record.ways)
+    with Store.read(tmp_path) as store:
+        formats = {row["format"] for row in store.rows("responses")}
+        ended = [row for row in store.rows("prompts") if len(row["sentence_ends"]) < 2]
+        divergences = {(row["p"], row["q"]) for row in store.rows("prompt_divergences")}
+    assert formats == {"plain", "chat · one", "chat · two"}
+    assert divergences == {("kind", "the others"), ("cruel", "the others")}
+    assert sum(p.n_ended for p in record.personas) == sum(row["source"] != "target" for row in ended)
+    # Of two personas each one's others are the other: its weight cancels, and β is exact but for the prompts.
+    assert all(0 <= p.beta.low <= p.beta.value for p in record.personas)
+
+
+def test_a_context_too_short_for_the_description(subjects: PersonaSubjects, tmp_path: Path) -> None:
+    who = tuple(Persona(name=name, description=f"You are {name}.") for name in subjects.personas)
+    spec = PersonasSpec(model="tiny", personas=who, behaviors=("one", "two"), sentences=20)
+    with pytest.raises(ContextTooShort, match="shorten the description"):
+        run_with_subjects(PERSONAS, spec, subjects, tmp_path)
+
+
+WORDS = "I take what they give me. It is late. I insult people."
+
+
+def test_a_trace_is_bayes_rule_along_the_text(tmp_path: Path) -> None:
+    world = get_persona_world("personas")
+    record = beb.trace(WORDS, model="world:personas", out=tmp_path)
+    assert record.sentences == ("I take what they give me.", "It is late.", "I insult people.")
+    exact = posterior_weights(world, (5, 1, 3), np.full(4, 0.25))
+    for i, persona in enumerate(record.personas):
+        assert [e.value for e in persona.weights] == pytest.approx(exact[:, i])
+        assert all(e.exact for e in persona.weights)
+    assert "equal weights" in record.notes[0]
+
+
+def test_a_trace_with_the_weights_of_a_run_holds_the_truth(tmp_path: Path) -> None:
+    world = get_persona_world("personas")
+    misses = 0
+    for seed in range(12):
+        run = tmp_path / f"run {seed}"
+        beb.personas("world:personas", spec=SPEC.model_copy(update={"texts": 300, "seed": seed}), out=run)
+        record = beb.trace(WORDS, run=run, out=tmp_path / f"trace {seed}")
+        exact = posterior_weights(world, (5, 1, 3), np.array(world.weights))
+        misses += not all(
+            e.low <= exact[n, i] <= e.high for i, p in enumerate(record.personas) for n, e in enumerate(p.weights)
+        )
+    assert misses <= binom.isf(CHANCE, 12, 1 - LEVEL)
+    assert np.median([e.width for p in record.personas for e in p.weights]) < 0.4
+
+
+def test_a_trace_refuses_what_does_not_fit_its_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    beb.personas("world:personas", spec=SPEC, out=run)
+    with pytest.raises(BadSpec, match="--model differs"):
+        trace_options(WORDS, run=run, model="world:coin")
+    beb.trace(WORDS, run=run, out=tmp_path / "trace")
+    with pytest.raises(BadSpec, match="give one of `beb personas`"):
+        trace_options(WORDS, run=tmp_path / "trace")
+    options = trace_options(WORDS, run=run)
+    roles = [(role, "other") for role, _ in options["fingerprints"]]
+    spec = make_spec(TRACE.spec, {**options, "fingerprints": tuple(roles)})
+    with pytest.raises(BadSpec, match="measured other models"):
+        run_with_subjects(TRACE, spec, persona_world_subjects(spec, get_persona_world("personas")), tmp_path / "x")
+
+
+def test_a_text_longer_than_the_context(subjects: PersonaSubjects, tmp_path: Path) -> None:
+    who = tuple(Persona(name=name, description=f"You are {name}.") for name in subjects.personas)
+    spec = make_spec(TRACE.spec, {"model": "tiny", "personas": who, "text": "I help cats today. " * 200})
+    with pytest.raises(ContextTooShort, match="give a shorter text"):
+        run_with_subjects(TRACE, spec, subjects, tmp_path)
