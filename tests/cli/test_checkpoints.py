@@ -18,7 +18,13 @@ from safetensors.torch import load_file, save_file
 from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
 
 from beb.cli.main import main
+from beb.errors import ContextTooShort, NoChatTemplate
+from beb.experiments.best_of.experiment import BEST_OF
+from beb.experiments.converse.experiment import CONVERSE
+from beb.experiments.guardrail.experiment import GUARDRAIL
+from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
+from beb.experiments.subjects import Places
 from beb.models.catalog import load_model
 from beb.models.components import with_lead
 from beb.models.huggingface import HuggingFaceModel
@@ -312,3 +318,28 @@ def test_statements_and_checkpoints_are_what_the_tests_say(shop: Path) -> None:
     assert config["hidden_size"] == 48
     sizes = {load_model(str(shop / name), device="cpu").info.vocabulary_size for name in ("target", "foreign")}
     assert len(sizes) == 2
+
+
+def test_what_the_bare_target_cannot_do_is_refused_before_anything_is_fitted(
+    shop: Path, beb: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEB_CACHE", str(tmp_path / "fresh"))
+    assert "lower --sentences" in refused(beb("--sentences", "900", "--adapter-steps", "100000"))
+    silent = tmp_path / "silent"
+    shutil.copytree(shop / "target", silent)
+    (silent / "chat_template.jinja").unlink()
+    assert "use --formats plain" in refused(
+        beb("--model", str(silent), "--formats", "chat", "--adapter-steps", "100000")
+    )
+    common = {"model": str(silent), "behavior": "./verbs", "adapter_steps": 100_000}
+    places = Places(tmp_path / "fresh", offline=True)
+    for experiment, options, error in (
+        (CONVERSE, {"format": "chat"}, NoChatTemplate),
+        (CONVERSE, {"format": "plain", "turns": 900}, ContextTooShort),
+        (BEST_OF, {"format": "chat"}, NoChatTemplate),
+        (GUARDRAIL, {"sentences": 900}, ContextTooShort),
+    ):
+        spec = make_spec(experiment.spec, common | options)
+        with pytest.raises(error):
+            experiment.load(spec, places, lambda *_: None)
+    assert not list((tmp_path / "fresh").rglob("*"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,8 +57,11 @@ def test_a_world_is_measured_reported_and_exported(tmp_path: Path) -> None:
     [
         (["--model", "world:markow"], "did you mean 'markov'"),
         (["--model", "smolm2"], "did you mean 'smollm2'"),
-        (["--model", "world:markov", "--prompts", "1"], "needs at least 5; raise --prompts"),
-        (["--model", "world:markov", "--sentences", "2"], "sentences is 2"),
+        (["--model", "world:markov", "--prompts", "1"], "beta has 1 prompt and needs at least 5; raise --prompts"),
+        (["--model", "world:markov", "--sentences", "2"], "error: sentences is 2"),
+        (["--model", "world:markov", "--level", "0.9999"], "level: Input should be less than or equal to 0.999"),
+        (["--model", "world:markov", "--behavior", "nowhere.jsonl"], "--behavior 'nowhere.jsonl' does not fit a world"),
+        (["--model", "world:markov", "--formats", "chat"], "has no chat template"),
         (["--model", "world:markov", "--seed", "-1"], "seed"),
         (["--model", "world:markov", "--dtype", "int3"], "dtype"),
         (["--model", "world:markov", "--formats", "sung"], "formats"),
@@ -89,6 +94,7 @@ def test_models_that_cannot_be_loaded_are_named(tmp_path: Path) -> None:
     assert "config.json" in refused(beb("measure", "--model", "folder", cwd=tmp_path))
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and then nothing that makes sense" * 100)
     assert "broken.gguf" in refused(beb("measure", "--model", "broken.gguf", cwd=tmp_path))
+    assert "no such folder: ./nofolder" in refused(beb("measure", "--model", "./nofolder", cwd=tmp_path))
     assert "no-such/model" in refused(beb("measure", "--model", "no-such/model", "--offline", cwd=tmp_path))
 
 
@@ -126,3 +132,25 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> No
     assert "no space left" in refused(done)
     again = beb("measure", *SMALL, "--out", "run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_the_highest_level_is_carried_out(tmp_path: Path) -> None:
+    done = beb("measure", *SMALL, "--out", "run", "--level", "0.999", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Theorem 1" in done.stdout
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
+def test_ctrl_c_at_any_time_is_one_line(tmp_path: Path, delay: float) -> None:
+    # The interpreter's own start cannot be caught: the clock starts where the program's first line runs.
+    code = "print(flush=True); from beb.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "measure", "--model", "world:markov", "--prompts", "2000", "--out", "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("stopped; ")

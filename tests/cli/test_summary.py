@@ -56,7 +56,7 @@ def test_says_the_three_answers_and_the_numbers() -> None:
         assert report.bound.paper is not None
         assert f"{with_interval(report.bound.paper)} {with_interval(report.bound.sharp)}" in text
     assert "mixture contradicted: proxy gap κ = 1.21 [0.90, 1.52]" in text
-    assert "118 prompts would halve the widest interval (σ²)" in text
+    assert "About 118 prompts would halve the interval that is widest for its size (σ² under P₋, as a factor)" in text
     assert "93 % [86, 97] of 80" in text
 
 

@@ -15,6 +15,7 @@ from beb.estimate.bands import joint_box, mean_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.means import mean
+from beb.estimate.studentised import draws_for
 
 RUNS, LEVEL, K = 400, 0.9, 8
 LENGTHS = range(K)
@@ -172,9 +173,18 @@ def test_refusals(rng):
         mean_band(rng.normal(size=(5, 3)), [0, 1], **kwargs)
     with pytest.raises(BadSpec, match="increase"):
         mean_band(rng.normal(size=(5, 3)), [0, 2, 1], **kwargs)
-    with pytest.raises(BadSpec, match="draws"):
-        mean_band(rng.normal(size=(5, 3)), [0, 1, 2], n_draws=10, **kwargs)
     with pytest.raises(BadSpec, match="name the prompt sets"):
         joint_box({"a": np.ones((5, 2)), "b": np.ones((6, 2))}, {}, level=0.95, rng=rng)
     with pytest.raises(BadSpec, match="distinct"):
         joint_box({"a": np.ones((5, 2))}, {"a": np.ones((5, 2))}, level=0.95, rng=rng)
+
+
+@pytest.mark.parametrize("level", [0.999, 0.9996, 0.99995])
+def test_draws_follow_the_level(level, rng):
+    x = rng.gamma(2.0, 1.0, (24, 3))
+    usual, strict = (mean_band(x, range(3), level=one, rng=np.random.default_rng(1), unit="") for one in (0.95, level))
+    assert np.isfinite([strict.low, strict.high, strict.pointwise_low, strict.pointwise_high]).all()
+    assert all(a < b for a, b in zip(usual.high, strict.high, strict=True))
+    assert draws_for(level) * (1 - level) >= 10 * (1 - 1e-6)
+    with pytest.raises(BadSpec, match="lower --level"):
+        draws_for(1 - 1e-6)

@@ -104,10 +104,8 @@ def _arm_pairs(
 def _bound_pairs(world: World, spec: ConverseSpec, found: ConverseRecord, inputs: dict[str, float]) -> Shown:
     prompts = truth(world, SENTENCES)
     assert found.alpha is not None
-    n = np.arange(1, SENTENCES + 1)
-    window = n >= found.alpha.plateau.first
     readings = {
-        "evidence plateau": max(np.polyfit(n[window], prompts.evidence_curve[window], 1)[1], 0.0),
+        "evidence plateau": world.log_inverse_alpha,
         "straight line": max(np.polyfit(np.arange(3), prompts.kl_to_target_curve[:3], 1)[1], 0.0),
     }
     fixed = {"gamma": inputs["gamma"], "epsilon": spec.epsilon}

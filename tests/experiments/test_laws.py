@@ -181,9 +181,8 @@ def _decay_verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
     assert report is not None
     # The estimand's weights are those of the sample, prompts in the estimator's order.
     log_beta, eta = _projection(k, kl[np.lexsort(kl.T[::-1])]) @ np.log(exact.beta_curve)
-    n = np.arange(1, 6)
     readings = {
-        "evidence plateau": np.polyfit(n[n >= 3], exact.evidence_curve[n >= 3], 1)[1],
+        "evidence plateau": world.log_inverse_alpha,
         "straight line": np.polyfit(np.arange(3), exact.kl_to_target_curve[:3], 1)[1],
     }
     gamma = float(exact.negative_behavior[:-1].max())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import beb
-from beb.errors import BadSpec, EstimateError, GateFailed
+from beb.errors import BadSpec, EstimateError, GateFailed, NoChatTemplate
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.measure import MEASURE
 from beb.experiments.registry import analyse
@@ -143,6 +143,39 @@ def test_an_unfinished_run_has_no_numbers_yet(tmp_path: Path) -> None:
 def test_a_world_takes_no_other_components() -> None:
     with pytest.raises(BadSpec, match="--negative 'persona:x' does not fit a world"):
         subjects(SPEC.model_copy(update={"negative": "persona:x"}))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("behavior", "honesty", "--behavior 'honesty' does not fit a world, which has one of its own"),
+        ("undesired", True, "--undesired does not fit"),
+        ("scorer", "likelihood", "--scorer 'likelihood' does not fit"),
+        ("lead", "Well.", "--lead 'Well.' does not fit"),
+        ("dtype", "bf16", "--dtype 'bf16' does not fit"),
+        ("adapter_steps", 3, "--adapter-steps 3 does not fit"),
+    ],
+)
+def test_a_world_refuses_what_it_cannot_heed(option: str, value: object, said: str) -> None:
+    with pytest.raises(BadSpec, match=said):
+        subjects(SPEC.model_copy(update={option: value}))
+
+
+def test_chat_alone_needs_a_template(tmp_path: Path) -> None:
+    with pytest.raises(NoChatTemplate, match="use --formats plain"):
+        beb.measure("world:markov", spec=MeasureSpec(formats=("chat",)), out=tmp_path)
+
+
+def test_figures_without_a_finite_interval_are_named(tmp_path: Path) -> None:
+    result = beb.measure("world:coin", spec=MeasureSpec(prompts=24), out=tmp_path)
+    assert result.beta.high == np.inf  # independent sentences of one length: all prompts agree on their divergence
+    assert {"beta", "Theorem 1", "Theorem 5"} <= set(result.unlimited)
+    assert result.widest not in result.unlimited
+    assert result.prompts_to_halve is not None
+    assert result.prompts_to_halve > 24
+    names = result.to_frame()["quantity"]
+    infinite = result.to_frame()[np.isinf(result.to_frame()["high"]) & names.isin(["beta", "beta_prime", "sigma2"])]
+    assert set(infinite["quantity"]) <= set(result.unlimited)
 
 
 def test_the_shuffled_control_exchanges_sentences_at_their_positions(tmp_path: Path) -> None:

@@ -19,14 +19,16 @@ from beb.core.estimate import Estimate
 from beb.errors import BadSpec, ContextTooShort, EstimateError, TooFewPrompts
 from beb.experiments import schema
 from beb.experiments.experiment import run_with_subjects
+from beb.experiments.personas import plan
 from beb.experiments.personas.catalog import Persona
 from beb.experiments.personas.experiment import PERSONAS
 from beb.experiments.personas.lengths import Inputs, length_to, lengths
+from beb.experiments.personas.plan import plan_personas, texts_of
 from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.personas.subjects import PersonaSubjects, persona_world_subjects
 from beb.experiments.personas.trace import TRACE, trace_options
 from beb.experiments.registry import analyse
-from beb.experiments.spec import make_spec
+from beb.experiments.spec import Format, make_spec
 from beb.experiments.store import Store
 from beb.interfaces.language_model import Failure
 from beb.interfaces.scorer import Score, Scorer, ScorerInfo
@@ -91,6 +93,37 @@ def test_a_stranger_in_the_target_contradicts_the_mixture(tmp_path: Path) -> Non
     assert record.unexplained.low > 0
 
 
+@pytest.mark.parametrize(
+    ("formats", "behaviors"), [(("plain",), ("a",)), (("plain", "chat"), ("a", "b", "c")), (("chat",), ("a", "b"))]
+)
+def test_the_plan_covers_every_text_once(formats: tuple[Format, ...], behaviors: tuple[str, ...]) -> None:
+    names = ("one", "two", "three")
+    for responses, prompts, texts in ((1, 8, 32), (7, 100, 50), (1000, 5, 401)):
+        spec = PersonasSpec(
+            model="world:coin", texts=texts, prompts=prompts, responses=responses, formats=formats, behaviors=behaviors
+        )
+        items = plan_personas(spec, names, formats)
+        assert len({item.key for item in items}) == len(items)
+        free = [("target", i) for i in range(texts)]
+        own = [(name, i) for name in names for i in range(prompts)]
+        covered: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for item in items:
+            about = [(source, i) for source, indices in texts_of(item, spec, names).items() for i in indices]
+            assert len(about) == item.stop - item.first > 0
+            covered.setdefault((item.kind, item.variant), []).extend(about)
+        wanted = {("sample", ""): free + own, ("judge-prompts", ""): free + own, ("score-texts", ""): free}
+        wanted |= {("score", ""): own}
+        wanted |= {(kind, name): own for kind in ("respond", "judge-responses") for name in formats}
+        assert covered == wanted
+
+
+@pytest.fixture
+def small_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "REQUESTS_PER_ITEM", 7)
+    monkeypatch.setattr(plan, "TEXTS_PER_SCORE", 5)
+
+
+@pytest.mark.usefixtures("small_items")
 def test_a_stopped_run_continues_to_the_same_rows_and_numbers(tmp_path: Path) -> None:
     class StopError(Exception):
         pass
@@ -123,6 +156,24 @@ def test_a_stopped_run_continues_to_the_same_rows_and_numbers(tmp_path: Path) ->
     assert whole.to_json() == broken.to_json()
     frame = whole.to_frame()
     assert {"unexplained", "personas.con man.weight", "ways.agreeableness.con man.sharp"} <= set(frame["quantity"])
+
+
+def test_rows_do_not_depend_on_the_size_of_the_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = get_persona_world("personas")
+    run_world(world, SPEC, tmp_path / "whole")
+    monkeypatch.setattr(plan, "REQUESTS_PER_ITEM", 3)
+    monkeypatch.setattr(plan, "TEXTS_PER_SCORE", 4)
+    run_world(world, SPEC, tmp_path / "parts")
+    with Store.read(tmp_path / "whole") as a, Store.read(tmp_path / "parts") as b:
+        for table in ("prompts", "prompt_log_probs", "prompt_divergences", "prompt_scores", "responses"):
+            assert len(a.rows(table)) == len(b.rows(table)) > 0
+            for one, other in zip(a.rows(table), b.rows(table), strict=True):
+                for name in one.keys() - {"item"}:
+                    pair = one[name], other[name]
+                    assert np.allclose(*pair) if isinstance(one[name], np.ndarray) else pair[0] == pair[1], (
+                        table,
+                        name,
+                    )
 
 
 def test_every_world_has_personas(tmp_path: Path) -> None:

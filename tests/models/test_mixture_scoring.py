@@ -37,12 +37,14 @@ def test_a_shared_start_gives_the_same_log_probabilities(
 
 
 def test_the_divergence_from_a_mixture_by_hand(llama: HuggingFaceModel) -> None:
-    models, weights = components(llama), {"neutral": 0.3, "curt": 0.7}
-    log_weights = {name: float(np.log(w)) for name, w in weights.items()}
+    models, prior = components(llama), {"neutral": 0.3, "curt": 0.5, "kind": 0.2}
+    log_weights = {name: float(np.log(w)) for name, w in prior.items()}
+    own = ["kind", "kind", "curt", "curt", "kind", "neutral"]
     found, other = (
-        score_against_mixture(SEQUENCES, models, own="kind", log_weights=log_weights, chunk_rows=k) for k in (7, 1000)
+        score_against_mixture(SEQUENCES, models, own=own, log_weights=log_weights, chunk_rows=k) for k in (7, 1000)
     )
-    for ids, score, same in zip(SEQUENCES, found, other, strict=True):
+    for ids, name_own, score, same in zip(SEQUENCES, own, found, other, strict=True):
+        weights = [name for name in prior if name != name_own]
         assert score.kl == pytest.approx(same.kl, abs=1e-5)
         rows = {
             name: model.distributions([ids]).log_probs(0, len(ids)).double().numpy() for name, model in models.items()
@@ -52,9 +54,9 @@ def test_the_divergence_from_a_mixture_by_hand(llama: HuggingFaceModel) -> None:
             joint = np.array([log_weights[name] + before[name] for name in weights])
             share = np.exp(joint - np.logaddexp.reduce(joint))
             mixed = sum(s * np.exp(rows[name][t]) for s, name in zip(share, weights, strict=True))
-            own = rows["kind"][t]
-            assert score.kl[t] == pytest.approx(float(np.exp(own) @ (own - np.log(mixed))), abs=1e-4)
-            assert score.log_probs["kind"][t] == pytest.approx(own[ids[t]], abs=1e-4)
+            first = rows[name_own][t]
+            assert score.kl[t] == pytest.approx(float(np.exp(first) @ (first - np.log(mixed))), abs=1e-4)
+            assert score.log_probs[name_own][t] == pytest.approx(first[ids[t]], abs=1e-4)
 
 
 def test_the_mean_over_a_world_is_the_divergence_of_whole_texts() -> None:
@@ -65,7 +67,7 @@ def test_the_mean_over_a_world_is_the_divergence_of_whole_texts() -> None:
     log_weights = dict(zip(world.names, np.log(world.weights).tolist(), strict=True))
     own = world.names[2]
     del log_weights[own]
-    scores = score_against_mixture(texts, models, own=own, log_weights=log_weights)
+    scores = score_against_mixture(texts, models, own=[own] * len(texts), log_weights=log_weights)
     logs = np.array([[score.log_probs[name].sum() for name in world.names] for score in scores])
     ratio = one_against_rest(2, np.log(world.weights), logs).log_ratio
     probability = np.exp(logs[:, 2])

@@ -12,6 +12,7 @@ import numpy as np
 from beb.core.bounds import Assumption, assess, propagate, random_prompt, single_prompt
 from beb.core.estimate import Band, Estimate
 from beb.estimate.curves import LogisticFit
+from beb.estimate.mixture_limits import MixtureLimits
 from beb.estimate.prior import LineReading, Plateau
 from beb.experiments import schema
 from beb.experiments.gate import Gate
@@ -101,6 +102,7 @@ def make_measurement(**changes: Any) -> Measurement:
         "assumptions": premises,
         "widest": "sigma2",
         "prompts_to_halve": 118,
+        "unlimited": ("the midpoint in chat",),
         "counts": {"prompts from P₋": PROMPTS, "responses": 1344, HOSTILE[1]: 7},
         "failures": {f"response: {HOSTILE[0]}": 2},
         "notes": (HOSTILE[2], HOSTILE[3]),
@@ -119,6 +121,7 @@ def make_alpha() -> AlphaReadings:
         plateau=Plateau(LOG_INVERSE_ALPHA, kappa, 4, EVIDENCE, None, "mixture contradicted"),
         line=LineReading(estimate(4.05, 0.6), estimate(1.05, 0.4, "nats per sentence"), None),
         behavior={"plain": fit, "chat": dataclasses.replace(fit, midpoint=nowhere, note="not fallen")},
+        limits=MixtureLimits(16.5, math.inf, 0, PROMPTS, refuted=False),
     )
 
 

@@ -173,7 +173,7 @@ def test_missing_parts(hostile_store: Store, changes: dict[str, object]) -> None
     bare = tuple(dataclasses.replace(curve, corrected=None) for curve in m.behavior)
     if changes.get("alpha") == "with ratio":
         line = dataclasses.replace(m.alpha.line, ratio=estimate(3.2, 0.5, "sentences"))
-        changes = {"alpha": AlphaReadings(m.alpha.cap, m.alpha.plateau, line, {})}
+        changes = {"alpha": AlphaReadings(m.alpha.cap, m.alpha.plateau, line, {}, m.alpha.limits)}
     found = Page(render_report(hostile_store, make_measurement(**({"behavior": bare} | changes))))
     assert (found.wrong, found.open) == ([], [])
     assert "corrected for the scorer" not in found.text

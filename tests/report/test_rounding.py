@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from beb.core.estimate import Estimate
-from beb.report.rounding import fixed, interval_text, one_in, point_text, seconds_text, value_text, with_interval
+from beb.report.rounding import dense, fixed, interval_text, one_in, point_text, seconds_text, value_text, with_interval
 
 
 def make(value: float, low: float, high: float, *, exact: bool = False) -> Estimate:
@@ -37,6 +37,21 @@ def make(value: float, low: float, high: float, *, exact: bool = False) -> Estim
 )
 def test_known_texts(estimate: Estimate, text: str) -> None:
     assert with_interval(estimate) == text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (make(8.1312, 7.49, 8.77), "8.13 [7.49, 8.77]"),
+        (make(3.21, 1.2, math.inf), "3.2 [1.2, ∞)"),
+        (make(math.inf, 3.2, math.inf), "∞ [3.20, ∞)"),
+        (make(0, -math.inf, math.inf), "0 (−∞, ∞)"),
+        (make(-5, -math.inf, -3), "−5.0 (−∞, −3.0]"),
+        (make(0.25, 0.25, 0.25, exact=True), "0.2500 exact"),
+    ],
+)
+def test_dense_texts(estimate: Estimate, text: str) -> None:
+    assert dense(estimate) == text
 
 
 def parsed(text: str) -> float:

@@ -49,7 +49,7 @@ def test_a_plateau_that_the_cap_excludes_is_not_the_headline() -> None:
 
 
 def test_distinctness() -> None:
-    assert "a factor of 310 or more" in findings(make_measurement())[1].sentence  # e^5.73
+    assert "a factor of 310 [170, 570]" in findings(make_measurement())[1].sentence  # e^5.73
     vague = findings(make_measurement(beta=Estimate(2.0, -0.1, 4.0, 0.95, 32, "nats per sentence", "t")))[1]
     assert "not shown to be distinct" in vague.sentence
 
@@ -103,7 +103,7 @@ def test_four_readings_of_alpha() -> None:
     assert rows["behavior, chat"].number == "not identified"
     m = make_measurement()
     line = dataclasses.replace(m.alpha.line, ratio=estimate(3.2, 0.5, "sentences"))
-    given = AlphaReadings(m.alpha.cap, m.alpha.plateau, line, {})
+    given = AlphaReadings(m.alpha.cap, m.alpha.plateau, line, {}, m.alpha.limits)
     assert "3.20 [2.70, 3.70] sentences" in alpha_rows(make_measurement(alpha=given))[2].caveat
 
 
@@ -124,6 +124,7 @@ def with_readings(**changes: Any) -> Measurement:
             ),
             line=dataclasses.replace(alpha.line, log_inverse_alpha=line),
             behavior={"plain": dataclasses.replace(alpha.behavior["plain"], **fit)},
+            limits=changes.get("limits", alpha.limits),
         )
     )
 
@@ -197,4 +198,15 @@ def test_scorer_quality_known_exact_and_unknown() -> None:
 
 def test_halving() -> None:
     text = halving_text(make_measurement())
-    assert text == "118 prompts would halve the widest interval (σ²); this run asked for 32."
+    assert text == (
+        "About 118 prompts would halve the interval that is widest for its size (σ² under P₋, as a factor); this run "
+        "asked for 32. There is no finite interval for the midpoint in chat: more or longer prompts may give one; no "
+        "number of prompts can be promised."
+    )
+    none_finite = make_measurement(prompts_to_halve=None, widest="", unlimited=("beta", "kappa", "Theorem 5"))
+    several = halving_text(none_finite)
+    assert several == (
+        "There is no finite interval for β, κ and Theorem 5: more or longer prompts may give one; no number of prompts "
+        "can be promised."
+    )
+    assert halving_text(make_measurement(unlimited=())).endswith("asked for 32.")

@@ -85,7 +85,6 @@ def compare(
 
 def _align(given: dict[str, Any], out: Path | None, *, json: bool) -> None:
     from beb.cli.progress import ProgressBar
-    from beb.cli.run import INTERRUPTED
     from beb.experiments.compare.aligned import SIZE, align_folder, aligned_specs, compare_aligned
     from beb.experiments.spec import MeasureSpec, make_spec
 
@@ -93,12 +92,8 @@ def _align(given: dict[str, Any], out: Path | None, *, json: bool) -> None:
     spec = make_spec(MeasureSpec, {**SIZE, **(QUICK if quick else {}), **given})
     first, _ = aligned_specs(spec.model, spec.behavior, spec)
     folder = out or align_folder(first, quick=quick)
-    try:
-        with ProgressBar(Console(stderr=True)) as bar:
-            found = compare_aligned(spec.model, spec.behavior, spec=spec, out=folder, offline=offline, progress=bar)
-    except KeyboardInterrupt:
-        typer.echo("stopped; finished work is saved: run the same command again to go on", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with ProgressBar(Console(stderr=True)) as bar:
+        found = compare_aligned(spec.model, spec.behavior, spec=spec, out=folder, offline=offline, progress=bar)
     _show(found, folder / FILE, json=json)
 
 

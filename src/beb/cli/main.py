@@ -1,68 +1,30 @@
-"""The command `beb`: parse, call, print."""
+"""The command `beb`: start, and the last word."""
 
+# Next to nothing is imported here, so that Ctrl-C at the start is already caught while the commands are being imported.
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
 
-import typer
-
-from beb.cli.best_of import best_of
-from beb.cli.bound import bound
-from beb.cli.compare import compare
-from beb.cli.converse import converse
-from beb.cli.export import export
-from beb.cli.guardrail import guardrail
-from beb.cli.laws import laws
-from beb.cli.measure import measure
-from beb.cli.personas import app as personas
-from beb.cli.probe import probe
-from beb.cli.report import report
-from beb.cli.reproduce import reproduce
-from beb.cli.show import show
-from beb.errors import BebError
-
-app = typer.Typer(
-    name="beb",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("measure")(measure)
-app.command("probe")(probe)
-app.command("bound")(bound)
-app.command("guardrail")(guardrail)
-app.command("best-of")(best_of)
-app.command("laws")(laws)
-app.command("converse")(converse)
-app.add_typer(personas, name="personas")
-app.command("show")(show)
-app.command("report")(report)
-app.command("export")(export)
-app.command("reproduce")(reproduce)
-app.command("compare")(compare)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"beb {version('behavior-expectation-bounds')}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
-    ] = False,
-) -> None:
-    """Behavior Expectation Bounds: how far is a language model from misbehaving, and what would it take?"""
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point: every expected error is one line on standard error and a non-zero exit."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        _stopped()
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:
+            _stopped()
+        raise
+
+
+def _run() -> None:
+    from beb.cli.app import app
+    from beb.errors import BebError
+
     try:
         app(standalone_mode=True)
     except BebError as error:
@@ -75,6 +37,11 @@ def main() -> None:
         # The reader (a pager, head) has gone; what follows has nobody to read it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _stopped() -> None:
+    _say("stopped; finished work is saved: run the same command again to go on")
+    sys.exit(INTERRUPTED)
 
 
 def _say(line: str) -> None:

@@ -8,14 +8,14 @@ import typer
 
 from beb.cli import options
 
-QUICK = {"prompts": 8, "sentences": 4, "responses": 1}
+QUICK = {"prompts": 16, "sentences": 4, "responses": 1}
 
 
 def measure(
     model: options.Model = "smollm2",
     behavior: options.Behavior = "agreeableness",
     out: options.Out = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 8 prompts of 4 sentences.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 16 prompts of 4 sentences.")] = False,
     prompts: options.Prompts = None,
     sentences: options.Sentences = None,
     responses: options.Responses = None,

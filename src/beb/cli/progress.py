@@ -5,7 +5,36 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+DOWNLOAD = "downloading"
+
+
+class _Share(TextColumn):
+    """How much is done, where the end can be foreseen."""
+
+    def __init__(self) -> None:
+        super().__init__("{task.percentage:>3.0f} %")
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["foreseen"] else Text()
+
+
+class _Left(TimeRemainingColumn):
+    """The time left, where the end can be foreseen."""
+
+    def render(self, task: Task) -> Text:
+        return Text.assemble("left ", super().render(task)) if task.fields["foreseen"] else Text()
 
 
 class ProgressBar:
@@ -16,10 +45,9 @@ class ProgressBar:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f} %"),
+            _Share(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _Left(),
             console=console,
         )
         self._task: TaskID | None = None
@@ -31,7 +59,9 @@ class ProgressBar:
         if stage != self._stage or self._task is None:
             if self._task is not None:
                 self._progress.update(self._task, total=1, completed=1)
-            self._task = self._progress.add_task(what, total=None if total == 1 else total)
+            self._task = self._progress.add_task(what, total=None if total == 1 else total, foreseen=total != 1)
+            if what.startswith(DOWNLOAD):
+                self._progress.console.print(what)  # a line that stays, whatever becomes of the bar
             self._stage = stage
         self._progress.update(self._task, description=what, completed=done)
 

@@ -1,4 +1,4 @@
-"""One way to run any experiment from the command line: progress, Ctrl-C, report, summary."""
+"""One way to run any experiment from the command line: progress, report, summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 
 from beb.cli.progress import ProgressBar
@@ -18,8 +17,6 @@ from beb.experiments.experiment import Experiment, default_folder, run_experimen
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.report.html import write_report
-
-INTERRUPTED = 130
 
 
 def run_command(
@@ -34,12 +31,8 @@ def run_command(
     started = time.perf_counter()
     spec = make_spec(experiment.spec, options)
     folder = out or default_folder(experiment.name, spec, quick=quick)
-    try:
-        with ProgressBar(Console(stderr=True)) as bar:
-            result = run_experiment(experiment, spec, folder, offline=offline, progress=bar)
-    except KeyboardInterrupt:
-        typer.echo("stopped; finished work is saved: run the same command again to go on", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with ProgressBar(Console(stderr=True)) as bar:
+        result = run_experiment(experiment, spec, folder, offline=offline, progress=bar)
     console = Console()
     with Store.read(folder) as store:
         path = write_report(store, result, folder / "report.html")

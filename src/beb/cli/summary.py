@@ -16,7 +16,7 @@ from beb.experiments.measurement import Measurement
 from beb.experiments.store import Store
 from beb.report.inert import one_line
 from beb.report.pages import page_of
-from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
+from beb.report.tables import NOT_IDENTIFIED, KeyFigure, alpha_rows, assumption_rows, bound_rows, key_figures, qualities
 from beb.report.wording import behavior_name, findings, halving_text, notes, spec, warnings
 
 _SHORT_UNITS = {"behavior expectation": "B in [−1, 1]"}
@@ -62,12 +62,13 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _figure(row: KeyFigure) -> str:
+    return row.value if row.value == NOT_IDENTIFIED else f"{row.value} {row.interval}"
+
+
 def _key_table(m: Measurement) -> RenderableType:
     rows = key_figures(m)
-    cells = [
-        (row.name, f"{row.value} {row.interval}", _SHORT_UNITS.get(row.unit, row.unit), row.n.split()[0])
-        for row in rows
-    ]
+    cells = [(row.name, _figure(row), _SHORT_UNITS.get(row.unit, row.unit), row.n.split()[0]) for row in rows]
     return _explained(("quantity", "value [interval]", "unit", "n"), cells, [row.meaning for row in rows])
 
 

@@ -122,7 +122,7 @@ def difference_band(
     fewest = int((~np.isnan(rows)).sum(axis=0).min())
     if fewest < 2:
         raise too_few(name, fewest)
-    (limits,) = simultaneous_limits([PromptSet.of(rows, shared=two.shared)], level=level, rng=rng, n_draws=draws(level))
+    (limits,) = simultaneous_limits([PromptSet.of(rows, shared=two.shared)], level=level, rng=rng)
     # Where all prompts agree but the rates err, the finite-sample limits of the prompts alone would be too narrow.
     erring = two.shared is not None and bool((limits.agree & (np.abs(two.shared).sum(axis=1) > 0)).any())
     band = mean_limits_band(
@@ -154,7 +154,7 @@ def extreme_difference(
     means = {_BEFORE: two.before, _AFTER: two.after, _CHANGE: two.rows}
     loads = {_BEFORE: two.shared_before, _AFTER: two.shared_after, _CHANGE: two.shared}
     shared = {key: value for key, value in loads.items() if value is not None}
-    box = joint_box(means, {}, level=level, rng=rng, n_draws=draws(level), prompt_sets=_sets(two.paired), shared=shared)
+    box = joint_box(means, {}, level=level, rng=rng, prompt_sets=_sets(two.paired), shared=shared)
     return _extreme(box, kind, unit, least, f"{name}: difference of the {kind} over the lengths; {two.words}")
 
 
@@ -173,9 +173,7 @@ def variance_difference(
     }
     squares = [(x - x.mean(axis=0)) ** 2 * (x.shape[0] / (x.shape[0] - 1)) for x in per_root.values()]
     change = difference_rows(*squares, paired=two.paired)
-    box = joint_box(
-        {_CHANGE: change}, per_root, level=level, rng=rng, n_draws=draws(level), prompt_sets=_sets(two.paired)
-    )
+    box = joint_box({_CHANGE: change}, per_root, level=level, rng=rng, prompt_sets=_sets(two.paired))
     return _extreme(box, "largest", unit, 0.0, f"σ²: difference of the largest over the lengths; {two.words}")
 
 
@@ -239,8 +237,3 @@ def _smallest_other(values: Array) -> Array:
     order = np.sort(np.append(values, math.inf))
     answer: Array = np.where(values > order[0], order[0], order[1])
     return answer
-
-
-def draws(level: float, *, least: int = 2000) -> int:
-    """Bootstrap draws that leave at least ten beyond the quantile of the level."""
-    return max(least, math.ceil(10 / (1 - level)))

@@ -19,6 +19,7 @@ from beb.core.estimate import Band, Estimate
 from beb.errors import BadSpec
 from beb.estimate.checks import Array, check_level, matrix
 from beb.estimate.quantiles import upper_order_statistic
+from beb.estimate.studentised import draws_for
 from beb.estimate.summaries import normal_quantile
 
 METHOD = "texts judged by classifiers fitted without their fold; Wilson at n/(2 - 1/folds)"
@@ -108,8 +109,9 @@ def nested_choice(inner_right: np.ndarray, outer_right: np.ndarray, folds: np.nd
 def _largest_error(residual: Array, level: float, rng: np.random.Generator) -> float:
     size = np.sqrt((residual**2).sum(axis=0))
     scaled = np.divide(residual, size, out=np.zeros_like(residual), where=size > 0)
-    drawn = rng.standard_normal((N_DRAWS, len(residual))) @ scaled
-    drawn[:, size == 0] = rng.standard_normal((N_DRAWS, int((size == 0).sum())))
+    n_draws = draws_for(level, least=N_DRAWS)
+    drawn = rng.standard_normal((n_draws, len(residual))) @ scaled
+    drawn[:, size == 0] = rng.standard_normal((n_draws, int((size == 0).sum())))
     return upper_order_statistic(np.abs(drawn).max(axis=1), level)
 
 

@@ -14,7 +14,7 @@ from beb.errors import BadSpec
 from beb.estimate.checks import Array, Bounds, check_bounds, check_lengths, check_level, matrix, vector
 from beb.estimate.logistic import Problem, logistic_curve, solve, standard_errors
 from beb.estimate.quantiles import t_quantile, upper_order_statistic
-from beb.estimate.studentised import resample_counts
+from beb.estimate.studentised import draws_for, resample_counts
 
 B_RANGE: Bounds = (-1.0, 1.0)
 
@@ -91,6 +91,7 @@ def fit_logistic(
     if y.shape[1] < 3 + n_free:
         raise BadSpec(f"the logistic fit has {y.shape[1]} lengths and needs {3 + n_free}; raise --sentences")
     y = y[np.lexsort(y.T[::-1])]
+    n_draws = draws_for(level, least=n_draws)
     levels = (_Level.of(low, "low", rng, n_draws), _Level.of(high, "high", rng, n_draws))
     if levels[0].value >= levels[1].value:
         return _unidentified(

@@ -14,6 +14,7 @@ from beb.core.estimate import Band, Estimate
 from beb.errors import BadSpec, EstimateError
 from beb.estimate.checks import Array, check_lengths, check_level, matrix
 from beb.estimate.quantiles import t_quantile, upper_order_statistic
+from beb.estimate.studentised import draws_for
 
 PER_SENTENCE = "nats per sentence"
 ETA_TOP = math.nextafter(1.0, 0.0)  # the bound needs η < 1
@@ -70,6 +71,7 @@ def fit_decay(
     projection = _projection(k, y)
     once = np.ones((1, y.shape[0]))
     (theta,), (scale,) = _estimate(projection, y, once)
+    n_draws = draws_for(level, least=n_draws)
     counts = rng.multinomial(y.shape[0], np.full(y.shape[0], 1 / y.shape[0]), size=n_draws).astype(np.float64)
     draws, draw_scales = _estimate(projection, y, counts)
     least = t_quantile(level, y.shape[0] - 1)
@@ -78,7 +80,6 @@ def fit_decay(
     studentised = np.where(np.isnan(studentised), math.inf, studentised)
     alone = [max(least, upper_order_statistic(studentised[:, i], level)) for i in range(2)]
     joint = max(*alone, upper_order_statistic(studentised.max(axis=1), level))
-    # Without draws enough for the level the order statistic is infinite, and so are the limits.
     return _decay(theta, scale * np.array(alone), scale * joint, k, (y.shape[0], level))
 
 

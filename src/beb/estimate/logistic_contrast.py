@@ -10,7 +10,7 @@ import numpy as np
 
 from beb.core.estimate import Estimate
 from beb.estimate.checks import Array, check_lengths, check_level
-from beb.estimate.contrast import TwoSamples, draws, mean_difference
+from beb.estimate.contrast import TwoSamples, mean_difference
 from beb.estimate.curves import LogisticFit, fit_logistic
 from beb.estimate.logistic import Problem, solve
 
@@ -78,7 +78,7 @@ def logistic_difference(
 
 
 def _fit(one: FittedSample, lengths: Sequence[int], level: float, rng: np.random.Generator) -> LogisticFit:
-    return fit_logistic(one.behavior, lengths, low=one.own, level=level, rng=rng, n_draws=draws(level, least=1000))
+    return fit_logistic(one.behavior, lengths, low=one.own, level=level, rng=rng)
 
 
 def _censored(e: Estimate, n: Array) -> Estimate:

@@ -26,6 +26,8 @@ from beb.estimate.quantiles import skew_corrected_t, t_quantile, upper_order_sta
 # Below this many prompts resamples repeat each other and only the t reference is used.
 FEWEST_TO_RESAMPLE = 5
 N_FIXED_DRAWS = 2000
+DRAWS_BEYOND = 10
+MOST_DRAWS = 1_000_000
 METHOD = "studentised max bootstrap over prompts, at least max-t"
 BOOTSTRAP_T = "bootstrap-t over prompts, at least Student's t"
 NORMAL_KURTOSIS = 3.0
@@ -81,21 +83,20 @@ class Limits:
 
 
 def simultaneous_limits(
-    sets: Sequence[PromptSet], *, level: float, rng: np.random.Generator, n_draws: int
+    sets: Sequence[PromptSet], *, level: float, rng: np.random.Generator, n_draws: int = N_FIXED_DRAWS
 ) -> list[Limits]:
     """Critical values that hold for all columns of all sets together with probability `level`.
 
     Columns in which nearly all prompts agree have no usable bootstrap (many resamples have no spread). They get a
     Bonferroni share of the error, (1 - level)/K each, and the others the rest, so that the union still holds.
-    Returns: one Limits per set. Raises: BadSpec if n_draws cannot resolve the level.
+    n_draws: at least; more are drawn if the level asks for them. Returns: one Limits per set. Raises: BadSpec.
     """
     n_columns = sum(one.values.shape[1] for one in sets)
     share = 1 - (1 - level) / n_columns
     usual = [_resamples_well(one.values, level) for one in sets]
     n_usual = sum(int(mask.sum()) for mask in usual)
     joint_level = 1 - (1 - level) * n_usual / n_columns
-    if n_usual and math.ceil(joint_level * (n_draws + 1)) > n_draws:
-        raise BadSpec(f"{n_draws} bootstrap draws cannot resolve level {joint_level:.5g}; give at least 2000")
+    n_draws = draws_for(joint_level, least=n_draws) if n_usual else n_draws
     draws = [_simulated(_columns(one, mask), rng, n_draws, level) for one, mask in zip(sets, usual, strict=True)]
     names = [_columns(one, mask).block for one, mask in zip(sets, usual, strict=True)]
     joint = _balanced(draws, names, joint_level)
@@ -103,6 +104,19 @@ def simultaneous_limits(
         _limits(one, mask, _own_points(one, mask, drawn, level), joint, (level, share))
         for one, mask, drawn in zip(sets, usual, draws, strict=True)
     ]
+
+
+def draws_for(level: float, *, least: int = N_FIXED_DRAWS) -> int:
+    """Bootstrap draws, `least` or more, of which at least ten lie beyond the quantile of the level.
+
+    Raises: BadSpec if that is more than a machine should be asked for.
+    """
+    if not (1 - level) * MOST_DRAWS >= DRAWS_BEYOND:
+        raise BadSpec(
+            f"an error probability of {1 - level:.3g} needs more than {MOST_DRAWS:,} bootstrap draws; lower --level"
+        )
+    # A whole number just missed by rounding must not become one more.
+    return max(least, math.ceil(DRAWS_BEYOND / (1 - level) * (1 - 1e-9)))
 
 
 def _upper(simulated: Array, level: float) -> float:
@@ -288,9 +302,9 @@ def _fixed_critical(columns: Array, level: float) -> Array:
     if n < FEWEST_TO_RESAMPLE:
         return np.full(k, least)
     one = PromptSet(np.sort(columns, axis=0), np.zeros(k, dtype=bool), np.zeros((k, 0)), ("",) * k)
-    counts = resample_counts(n, N_FIXED_DRAWS, np.random.default_rng(0))
+    counts = resample_counts(n, draws_for(level), np.random.default_rng(0))
     value, _ = _statistics(one, np.ones((1, n)))
-    draws = _bootstrapped(one, value, counts, np.zeros((N_FIXED_DRAWS, k)), level)
+    draws = _bootstrapped(one, value, counts, np.zeros((len(counts), k)), level)
     return np.array([max(least, upper_order_statistic(column, level)) for column in draws.T])
 
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from beb.core.estimate import Band, Estimate
-from beb.errors import EstimateError
 from beb.estimate.bands import mean_band
 from beb.estimate.distinguishability import largest, smallest
-from beb.estimate.power import prompts_to_halve
+from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
 from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays
@@ -21,6 +20,7 @@ from beb.experiments.behavior_curves import behavior_curves, component_curve, lo
 from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
 from beb.experiments.gate import gate
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Measurement
+from beb.experiments.precision import precision
 from beb.experiments.predictions import predictions
 from beb.experiments.setting import NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
@@ -72,10 +72,13 @@ def analyse_measure(store: Store) -> Measurement:
         plateau=rest,
         line=line_reading(negative.kl["target"], level=setting.level),
         behavior=logistic_fits(behavior, components[0], setting),
+        limits=mixture_limits(ratios.evidence, ratios.negative),
     )
-    key = _key_figures(curves, components[0].curve, alpha)
+    key = _key_figures(curves, components[0].curve)
     stated = assumptions(key, alpha, _variance_trend(ratios, setting), setting)
-    widest, shown = _widest(key), tuple(each.curve for each in behavior)
+    shown = tuple(each.curve for each in behavior)
+    bounds = bound_reports(BoundInputs.of(negative, ratios.evidence, ratios.negative), alpha, shown, stated, setting)
+    wanted = precision(key, alpha, bounds, setting)
     return Measurement(
         meta=meta,
         gate=gate(store),
@@ -83,23 +86,24 @@ def analyse_measure(store: Store) -> Measurement:
         beta_curve=curves["beta"],
         beta_prime=key["beta_prime"],
         beta_prime_curve=curves["beta_prime"],
-        beta_prime_top=largest(curves["beta"], name="beta_prime as the top of the P₋ curve"),
+        beta_prime_top=key["beta_prime_top"],
         sigma2=key["sigma2"],
         sigma2_curve=curves["sigma2"],
-        sigma2_positive=sigma_squared(curves["sigma2_positive"]),
+        sigma2_positive=key["sigma2_positive"],
         sigma2_positive_curve=curves["sigma2_positive"],
         evidence_curve=rest.effective_log_inverse_weight,
         kl_to_target_curve=curves["kl_to_target"],
         alpha=alpha,
         gamma=key["gamma"],
-        gamma_uncorrected=largest(components[0].curve.raw, name="gamma uncorrected, over tested prompts"),
+        gamma_uncorrected=key["gamma_uncorrected"],
         components=tuple(each.curve for each in components),
         behavior=shown,
         predictions=predictions(alpha, ratios.negative, components[0], behavior, setting),
-        bounds=bound_reports(BoundInputs.of(negative, ratios.evidence, ratios.negative), alpha, shown, stated, setting),
+        bounds=bounds,
         assumptions=tuple(stated.values()),
-        widest=widest,
-        prompts_to_halve=prompts_to_halve(key[widest]),
+        widest=wanted.widest,
+        prompts_to_halve=wanted.prompts_to_halve,
+        unlimited=wanted.unlimited,
         counts=_counts(store, negative, positive),
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
         notes=_notes(meta, setting),
@@ -110,15 +114,16 @@ def _variance_trend(ratios: LogRatios, setting: MeasureSetting) -> Estimate:
     return variance_trend(ratios.negative, setting.lengths_after, level=setting.level, rng=setting.rng("trend"))
 
 
-def _key_figures(curves: Mapping[str, Band], own: BehaviorCurve, alpha: AlphaReadings) -> dict[str, Estimate]:
-    """The figures that enter the bounds, by name. own: B of P₋ itself."""
+def _key_figures(curves: Mapping[str, Band], own: BehaviorCurve) -> dict[str, Estimate]:
+    """The smallest and largest points of curves, by name. own: B of P₋ itself."""
     return {
         "beta": smallest(curves["beta"], name="beta"),
         "beta_prime": largest(curves["beta_prime"], name="beta_prime"),
+        "beta_prime_top": largest(curves["beta"], name="beta_prime as the top of the P₋ curve"),
         "sigma2": sigma_squared(curves["sigma2"]),
+        "sigma2_positive": sigma_squared(curves["sigma2_positive"]),
         "gamma": largest(own.corrected or own.raw, name="gamma, over tested prompts"),
-        "log 1/alpha (plateau)": alpha.plateau.log_inverse_alpha,
-        "log 1/alpha (line)": alpha.line.log_inverse_alpha,
+        "gamma_uncorrected": largest(own.raw, name="gamma uncorrected, over tested prompts"),
     }
 
 
@@ -143,18 +148,6 @@ def _divergence_curves(
     for name, log_ratio in (("sigma2", ratios.negative), ("sigma2_positive", ratios.positive)):
         curves[name] = variance_band(log_ratio, setting.lengths_after, level=setting.level, rng=setting.rng(name))
     return curves
-
-
-def _widest(key: Mapping[str, Estimate]) -> str:
-    """The key figure whose finite interval is widest for its size."""
-    widths = {
-        name: e.width / max(abs(e.value), 1e-9)
-        for name, e in key.items()
-        if np.isfinite(e.width) and e.width > 0 and abs(e.value) > 0
-    }
-    if not widths:
-        raise EstimateError("no key figure has a finite interval; raise --prompts")
-    return max(widths, key=lambda name: widths[name])
 
 
 def _counts(store: Store, negative: PromptArrays, positive: PromptArrays) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beb.core.bounds import Assumption, assess, propagate, random_prompt, single_prompt
+from beb.core.bounds import Assumption, Status, assess, propagate, random_prompt, single_prompt
 from beb.core.estimate import Band, Estimate
 from beb.errors import EstimateError
 from beb.estimate.bands import JointBox, joint_box, mean_band
@@ -18,9 +19,12 @@ from beb.estimate.classification import corrected_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
 from beb.estimate.means import row_means
+from beb.estimate.mixture_limits import MixtureLimits
 from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, AnySetting
+
+PLATEAU = "evidence plateau"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +54,7 @@ class BoundInputs:
 def assumptions(
     key: Mapping[str, Estimate], alpha: AlphaReadings, trend: Estimate, setting: AnySetting
 ) -> dict[str, Assumption]:
-    """The premises of Theorems 1 and 5 with what was measured for each, by name."""
+    """The premises of Theorems 1 and 5 with what was measured for each, by name; of Theorem 1 alone without σ²."""
     tested = f"n ≤ {setting.spec.sentences}"
     beta, gamma = key["beta"], key["gamma"]
     distinct = f"β = {text(beta)} nats per sentence, over {tested} from prompts of P₋"
@@ -60,22 +64,40 @@ def assumptions(
         "mixture": mixture_premise(alpha, tested),
         "distinguishable": assess("distinguishable", "held" if beta.low > 0 else "not measured", distinct),
         "bounded behavior": assess("bounded behavior", "not measured", bounded),
-        "similar under P₋": assess("similar under P₋", "contradicted" if trend.low > 0 else "held", similar),
-    }
+    } | (
+        {"similar under P₋": assess("similar under P₋", _similar(key["sigma2"], trend, setting), similar)}
+        if "sigma2" in key
+        else {}
+    )
+
+
+def _similar(sigma2: Estimate, trend: Estimate, setting: AnySetting) -> Status:
+    """Held where even the upper limit of the trend adds less than σ² itself over the tested lengths."""
+    if trend.low > 0:
+        return "contradicted"
+    return "held" if trend.high * setting.spec.sentences <= sigma2.value else "not measured"
 
 
 def mixture_premise(alpha: AlphaReadings, tested: str) -> Assumption:
     """Is P₋ a component of P with a weight that does not depend on the length? tested: which lengths, in words."""
     rest, cap = alpha.plateau, max(each.value for each in alpha.cap)
     kappa = f"proxy gap κ = {text(rest.kappa)} nats per sentence"
+    limits = alpha.limits
+    if limits.refuted:
+        refuting = (
+            f"{limits.refuting} of {limits.n} prompts from P₋ are less likely under P than under any mixture of P₋ and "
+            f"P₊; {kappa}"
+        )
+        return assess("mixture", "contradicted", refuting)
     if rest.verdict == "mixture contradicted":
         return assess("mixture", "contradicted", f"{kappa}: P₋ is no component of P with a length-free weight")
     if cap > rest.log_inverse_alpha.high:
         # The cap is certain in any mixture, so a lower plateau has not been reached yet, or there is no mixture.
         late = f"{kappa}; evidence of {cap:.3g} nats was seen, above the plateau's reading: no rest by {tested}"
         return assess("mixture", "not measured", late)
-    if rest.verdict == "mixture not contradicted":
-        return assess("mixture", "held", f"{kappa}, over {tested}")
+    if rest.verdict == "mixture not contradicted" and math.isfinite(limits.high):
+        certain = f"log 1/α in [{limits.low:.3g}, {limits.high:.3g}] nats leaves room for every text, over {tested}"
+        return assess("mixture", "held", f"{kappa}; {certain}")
     return assess("mixture", "not measured", f"{kappa}, but the plateau may lie beyond {tested}")
 
 
@@ -101,7 +123,7 @@ def bound_reports(
     }
     reports = []
     for name, intercept in intercepts(inputs, alpha, setting).items():
-        measured = {**_measured(inputs, intercept, name, half_error_level, setting), "gamma": gamma}
+        measured = {**_measured(inputs, (name, intercept), alpha.limits, half_error_level, setting), "gamma": gamma}
         if measured["beta"].value <= 0:
             continue
         first = propagate(
@@ -120,14 +142,15 @@ def intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: AnySetting) -
     window = n >= alpha.plateau.first
     fit = np.polynomial.polynomial.polyfit
     return {
-        "evidence plateau": fit(n[window], inputs.evidence[:, window].T, 1)[0],
+        PLATEAU: fit(n[window], inputs.evidence[:, window].T, 1)[0],
         "straight line": fit(np.arange(3), inputs.kl_to_target[:, :3].T, 1)[0],
     }
 
 
 def _measured(
-    inputs: BoundInputs, intercept: Floats, name: str, level: float, setting: AnySetting
+    inputs: BoundInputs, reading: tuple[str, Floats], limits: MixtureLimits, level: float, setting: AnySetting
 ) -> dict[str, Estimate]:
+    name, intercept = reading
     box = joint_box(
         {"beta": inputs.kl, "alpha": intercept[:, None]},
         {"sigma2": inputs.log_ratio / np.sqrt(setting.lengths_after)},
@@ -139,7 +162,7 @@ def _measured(
         "beta": of_box(box, "beta", min, NATS_PER_SENTENCE),
         "sigma2": of_box(box, "sigma2", max, "nats² per sentence"),
     }
-    found["log_inverse_alpha"] = at_least_zero(found["log_inverse_alpha"])
+    found["log_inverse_alpha"] = within_mixture(name, found["log_inverse_alpha"], limits)
     return {key: replace(estimate, level=setting.level) for key, estimate in found.items()}
 
 
@@ -147,6 +170,20 @@ def of_box(box: JointBox, name: str, pick: Callable[[Any], float], unit: str) ->
     """The smallest or largest point of one curve of the box, with the box's limits. pick: min or max."""
     value, low, high = (float(pick(side[name])) for side in (box.value, box.low, box.high))
     return Estimate(value, low, high, box.level, box.n[name], unit, box.method, exact=low == high)
+
+
+def within_mixture(name: str, reading: Estimate, limits: MixtureLimits) -> Estimate:
+    """A reading of log 1/α as it enters a theorem whose premise is the mixture.
+
+    The evidence plateau is kept within the limits that the mixture sets for certain: a plateau below the cap has not
+    been reached, and its line says nothing about α from above. The straight line stays as Wolf et al. read it.
+    """
+    if name != PLATEAU:
+        return at_least_zero(reading)
+    low, high = limits.low, limits.high
+    value = min(max(reading.value, low), high)
+    words = f"{reading.method}; kept within the certain limits of the mixture"
+    return replace(reading, value=value, low=low, high=high, method=words, exact=low == high)
 
 
 def at_least_zero(e: Estimate) -> Estimate:

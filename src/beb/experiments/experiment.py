@@ -15,6 +15,7 @@ from beb.experiments.plan import Item
 from beb.experiments.spec import AnySpec, ModelSpec, RunSpec
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, versions
+from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 
 CHAT_EXTRA_TOKENS = 128  # template and question
@@ -46,10 +47,10 @@ AnyLoaded = TypeVar("AnyLoaded", bound=Loaded)
 class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     """One kind of run.
 
-    name: as stored, and of the command. spec: its options. load: models, scorer, statements. prepare: refuses what
-    cannot work with these and returns what else determines the rows, to be stored with the run. plan: all items in
-    order, from the specification and the stored meta alone. worker: carries out the items. analyse: numbers from a
-    complete run's rows alone.
+    name: as stored, and of the command. spec: its options. load: models, scorer, statements; it refuses what the bare
+    target cannot do before anything is fitted on it. prepare: refuses what cannot work with what was loaded, and
+    returns what else determines the rows, to be stored with the run. plan: all items in order, from the specification
+    and the stored meta alone. worker: carries out the items. analyse: numbers from a complete run's rows alone.
     A plan with an item "gate" stops there if the components do not tell the poles apart.
     """
 
@@ -140,14 +141,18 @@ def refuse_short_context(spec: RunSpec, subjects: Subjects, *, extra: int = 0) -
     extra: tokens that the target reads besides the prompt and its start, for example a chat template.
     """
     for model in (subjects.target, subjects.negative):
-        needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens
-        needed += extra if model is subjects.target else 0
-        if needed > model.info.context_length:
-            raise ContextTooShort(
-                f"{spec.sentences} sentences of up to {spec.max_sentence_tokens} tokens and a response need {needed} "
-                f"tokens, but {model.info.name} has a context of {model.info.context_length}; lower --sentences or "
-                "--max-sentence-tokens"
-            )
+        refuse_short_model(spec, model, extra=extra if model is subjects.target else 0)
+
+
+def refuse_short_model(spec: RunSpec, model: LanguageModel, *, extra: int = 0) -> None:
+    """As `refuse_short_context`, one model alone; for a target that nothing has been fitted on yet."""
+    needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens + extra
+    if needed > model.info.context_length:
+        raise ContextTooShort(
+            f"{spec.sentences} sentences of up to {spec.max_sentence_tokens} tokens and a response need {needed} "
+            f"tokens, but {model.info.name} has a context of {model.info.context_length}; lower --sentences or "
+            "--max-sentence-tokens"
+        )
 
 
 def _silent(_what: str, _done: float, _total: float) -> None:

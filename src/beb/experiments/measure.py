@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from beb.errors import NoChatTemplate
 from beb.experiments.analyse import analyse_measure
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import (
@@ -13,6 +15,7 @@ from beb.experiments.experiment import (
     Experiment,
     default_folder,
     refuse_short_context,
+    refuse_short_model,
     run_experiment,
 )
 from beb.experiments.measurement import Measurement
@@ -20,20 +23,30 @@ from beb.experiments.plan import plan_measure
 from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.subjects import Subjects, load_subjects
 from beb.experiments.work import MeasureWorker
+from beb.interfaces.language_model import LanguageModel
+
+
+def _formats(spec: MeasureSpec, target: LanguageModel) -> list[str]:
+    """The formats that the target has, of those asked for. Raises: NoChatTemplate, ContextTooShort."""
+    info = target.info
+    formats: list[str] = [name for name in spec.formats if name == "plain" or info.has_chat_template]
+    if not formats:
+        raise NoChatTemplate(f"{info.name} has no chat template, and only chat was asked for; use --formats plain")
+    refuse_short_model(spec, target, extra=CHAT_EXTRA_TOKENS if "chat" in formats else 0)
+    return formats
 
 
 def _prepare(spec: MeasureSpec, subjects: Subjects) -> Mapping[str, Any]:
-    """The formats that the target has."""
-    can_chat = subjects.target.info.has_chat_template
-    formats = tuple(name for name in spec.formats if name == "plain" or can_chat) or ("plain",)
-    refuse_short_context(spec, subjects, extra=CHAT_EXTRA_TOKENS if "chat" in formats else 0)
-    return {"formats": list(formats)}
+    """The formats."""
+    formats = _formats(spec, subjects.target)
+    refuse_short_context(spec, subjects)
+    return {"formats": formats}
 
 
 MEASURE = Experiment(
     name="measure",
     spec=MeasureSpec,
-    load=load_subjects,
+    load=partial(load_subjects, check=_formats),
     prepare=_prepare,
     plan=lambda spec, meta: plan_measure(spec, meta["formats"]),
     worker=MeasureWorker,

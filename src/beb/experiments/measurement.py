@@ -11,6 +11,7 @@ import pandas as pd
 from beb.core.bounds import Assumption, PropagatedBound
 from beb.core.estimate import Band, Estimate
 from beb.estimate.curves import LogisticFit
+from beb.estimate.mixture_limits import MixtureLimits
 from beb.estimate.prior import LineReading, Plateau
 from beb.experiments.frames import to_frame, to_json
 from beb.experiments.gate import Gate
@@ -22,12 +23,14 @@ class AlphaReadings:
 
     cap: per length, log 1/α >= value for certain. plateau: evidence plateau and proxy gap. line: the straight line of
     Wolf et al. through KL(P₋‖P). behavior: per format, the logistic fit of the observed curve (Lemma 7).
+    limits: what holds for certain if P is a mixture of this P₋ and this P₊.
     """
 
     cap: tuple[Estimate, ...]
     plateau: Plateau
     line: LineReading
     behavior: Mapping[str, LogisticFit]
+    limits: MixtureLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ class Measurement:
 
     beta_curve[n] is E KL(P₋‖P₊) of sentence n+1 over prompts of n sentences from P₋ (nats per sentence).
     beta_prime: Definition of β′ (direction P₊‖P₋, prompts from P₊). beta_prime_top: the largest value of beta_curve,
-    which is how Wolf et al. read it. gamma: over the tested prompts only.
+    which is how Wolf et al. read it. gamma: over the tested prompts only. widest, prompts_to_halve, unlimited: see
+    `beb.experiments.precision`.
     """
 
     meta: Mapping[str, Any]
@@ -120,7 +124,8 @@ class Measurement:
     bounds: tuple[BoundReport, ...]
     assumptions: tuple[Assumption, ...]
     widest: str
-    prompts_to_halve: int
+    prompts_to_halve: int | None
+    unlimited: tuple[str, ...]
     counts: Mapping[str, int]
     failures: Mapping[str, int]
     notes: tuple[str, ...]

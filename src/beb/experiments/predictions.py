@@ -14,6 +14,7 @@ from beb.estimate.bands import mean_band
 from beb.estimate.means import row_means
 from beb.experiments.arrays import Floats
 from beb.experiments.behavior_curves import CurveWithRows
+from beb.experiments.bounds import PLATEAU, within_mixture
 from beb.experiments.measurement import AlphaReadings, Prediction
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, MeasureSetting
 
@@ -21,8 +22,9 @@ LARGEST_LOG_INVERSE_ALPHA = 1e6
 
 
 def readings(alpha: AlphaReadings) -> dict[str, Estimate]:
-    """The readings of log 1/α that give one number: the plateau's intercept and the straight line's."""
-    return {"evidence plateau": alpha.plateau.log_inverse_alpha, "straight line": alpha.line.log_inverse_alpha}
+    """The readings of log 1/α that give one number: the plateau, kept within the mixture's limits, and the line."""
+    plateau = within_mixture(PLATEAU, alpha.plateau.log_inverse_alpha, alpha.limits)
+    return {PLATEAU: plateau, "straight line": alpha.line.log_inverse_alpha}
 
 
 def predictions(

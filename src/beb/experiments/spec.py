@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from beb.errors import BadSpec, TooFewPrompts
+from beb.errors import BadSpec
+from beb.estimate.checks import too_few
 
 Format = Literal["plain", "chat"]
 
@@ -16,14 +17,15 @@ Format = Literal["plain", "chat"]
 class ModelSpec(BaseModel):
     """Options that every run on a model has. Every field determines rows or numbers, and is stored with the run.
 
-    model: target P. dtype: of its weights. level: of every interval. seed: of everything random.
+    model: target P. dtype: of its weights. level: of every interval; limits that hold together share its error, and the
+    largest level leaves their bootstrap of reasonable size. seed: of everything random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "smollm2"
     dtype: Literal["fp32", "bf16"] = "fp32"
-    level: float = Field(default=0.95, gt=0.5, lt=1)
+    level: float = Field(default=0.95, gt=0.5, le=0.999)
     seed: int = Field(default=0, ge=0)
 
     @property
@@ -55,7 +57,7 @@ class RunSpec(TextSpec):
     negative: str = "lora"
     positive: str = "lora"
     scorer: str = "probe"
-    prompts: int = Field(default=20, le=100_000)
+    prompts: int = Field(default=40, le=100_000)
     lead: str = Field(default="Here is what I think.\n", max_length=10_000)
     kl: Literal["exact", "monte-carlo"] = "exact"
     adapter_steps: int = Field(default=30, ge=1, le=100_000)
@@ -79,9 +81,12 @@ class MeasureSpec(RunSpec):
     @model_validator(mode="after")
     def _sentences_for_line(self) -> MeasureSpec:
         if self.sentences < 3:
-            raise ValueError(f"sentences is {self.sentences}, but the straight-line and plateau fits need at least 3")
+            raise ValueError(
+                f"sentences is {self.sentences}, but the straight-line and plateau fits need at least 3; "
+                "raise --sentences"
+            )
         if not self.formats:
-            raise ValueError("formats is empty; give plain, chat or both")
+            raise ValueError("formats is empty; give --formats plain, chat or both")
         return self
 
 
@@ -96,17 +101,18 @@ def make_spec(kind: type[AnySpec], options: Mapping[str, Any]) -> AnySpec:
     """
     prompts = options.get("prompts")
     if isinstance(prompts, int) and prompts < MIN_PROMPTS:
-        raise TooFewPrompts(f"beta has {prompts} prompts and needs at least {MIN_PROMPTS}; raise --prompts")
+        raise too_few("beta", prompts, MIN_PROMPTS)
     try:
         return kind(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "options"
+        name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
+        if not name:  # about several options, which the message names
+            raise BadSpec(message) from error
         shown = repr(first["input"])
         shown = shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
-        given = "" if name == "options" else f" (given: {shown})"
-        raise BadSpec(f"{name}: {message}{given}") from error
+        raise BadSpec(f"{name}: {message} (given: {shown})") from error
 
 
 MIN_PROMPTS = 5

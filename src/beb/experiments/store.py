@@ -74,7 +74,7 @@ class Store:
             connection = _connect(path)
             try:
                 if is_new:
-                    _create(connection, meta)
+                    _create_or_remove(connection, path, meta)
                 else:
                     _check(connection, path)
                 store = cls(folder, connection, lock)
@@ -228,6 +228,17 @@ def _create(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in sorted(meta.items())])
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+
+
+def _create_or_remove(connection: sqlite3.Connection, path: Path, meta: Mapping[str, Any]) -> None:
+    """As `_create`; if that fails, for example on a full disk, no file stays that would be refused as no run."""
+    try:
+        _create(connection, meta)
+    except BaseException:
+        connection.close()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        raise
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

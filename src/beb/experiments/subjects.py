@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,22 @@ LIBRARIES = ("behavior-expectation-bounds", "torch", "transformers", "peft", "nu
 FITTED_ON = "lora@"
 """Begins the name of a component that is fitted on another model than the target: lora@MODEL."""
 
+NOT_FOR_WORLDS = {
+    "behavior": "which has one of its own",
+    "undesired": "which says itself what is desired",
+    "scorer": "whose texts are scored exactly",
+    "lead": "whose texts have no opening",
+    "dtype": "which has no weights",
+    "adapter_steps": "whose components are known",
+    "adapter_rank": "whose components are known",
+    "adapter_learning_rate": "whose components are known",
+}
+"""Options that a world cannot heed, and why; their defaults are accepted."""
+
 Notify = Callable[[str, float, float], None]
 Poles = Mapping[str, tuple[str, ...]]
 MakePositive = Callable[[float | None], LanguageModel]
+AnyRunSpec = TypeVar("AnyRunSpec", bound=RunSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +99,38 @@ def scorer_seed(seed: int) -> int:
     return derive_seed(seed, "scorer") % 2**32
 
 
-def load_probe(behavior: Behavior, target: LanguageModel, places: Places, *, seed: int) -> ProbeScorer:
+def load_probe(
+    behavior: Behavior, target: LanguageModel, places: Places, *, seed: int, notify: Notify | None = None
+) -> ProbeScorer:
     """The behavior's probe on the embedded model, from the cache if it has been fitted.
 
-    target: whose weights are shared if it is the embedded model, without an opening. seed: of the run.
+    target: whose weights are shared if it is the embedded model, without an opening. seed: of the run. notify: told if
+    the embedded model has to be fetched or converted.
     """
     from beb.models.embedder import load_embedder
 
-    embed = load_embedder(target, offline=places.offline)
+    progress = (lambda what: notify(what, 0, 1)) if notify is not None else None
+    embed = load_embedder(target, offline=places.offline, progress=progress)
     return cached_probe(behavior, embed, seed=scorer_seed(seed), cache=places.cache / "probes")
 
 
-def load_subjects(spec: RunSpec, places: Places, notify: Notify) -> Subjects:
+def load_subjects(
+    spec: AnyRunSpec,
+    places: Places,
+    notify: Notify,
+    *,
+    check: Callable[[AnyRunSpec, LanguageModel], object] | None = None,
+) -> Subjects:
     """Load or fit what the specification names.
 
+    check: refuses a target (after its opening) that cannot do what is asked, before anything is fitted on it.
     Raises: InputError and ModelError kinds of `beb.errors`, each naming the option to change.
     """
     if spec.model.startswith("world:"):
-        return world_subjects(spec, get_world(spec.model.removeprefix("world:")))
+        subjects = world_subjects(spec, get_world(spec.model.removeprefix("world:")))
+        if check is not None:
+            check(spec, subjects.target)
+        return subjects
     from beb.models.catalog import aligned_base
 
     base = aligned_base(spec.model)
@@ -111,6 +138,8 @@ def load_subjects(spec: RunSpec, places: Places, notify: Notify) -> Subjects:
     behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
     bare = _load(base or spec.model, spec, places, notify)
     target = _led(bare, spec.lead)
+    if check is not None:
+        check(spec, target)
     if base is not None:
         target = _led(_further_aligned(target, spec, behavior, places, notify), spec.lead)
     return _Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
@@ -168,8 +197,9 @@ def versions() -> dict[str, str]:
 def world_subjects(spec: RunSpec, world: World) -> Subjects:
     """An exact world as target, with its own components, scorer and statements.
 
-    Raises: BadSpec if other components are asked for.
+    Raises: BadSpec if other components are asked for, or anything else that a world does not have.
     """
+    _refuse_for_world(spec)
     models = {name: world_model(world, name) for name in ("target", "negative", "positive")}
     for option, value in (("negative", spec.negative), ("positive", spec.positive)):
         if value != "lora" and not (option == "positive" and value in ("target", "residual")):
@@ -188,6 +218,14 @@ def world_subjects(spec: RunSpec, world: World) -> Subjects:
     fingerprints["scorer"] = scorer_identity(scorer)
     fingerprints["behavior"] = {"name": world.name, "fingerprint": "", "source": "exact world"}
     return Subjects(models["target"], models["negative"], make_positive, scorer, {"held-out": poles}, "", fingerprints)
+
+
+def _refuse_for_world(spec: RunSpec) -> None:
+    for name, reason in NOT_FOR_WORLDS.items():
+        value = getattr(spec, name)
+        if value and value != type(spec).model_fields[name].default:
+            shown = "" if value is True else f" {value!r}"
+            raise BadSpec(f"--{name.replace('_', '-')}{shown} does not fit a world, {reason}; leave it out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +315,7 @@ class _Loading:
     def _scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec
         if spec.scorer == "probe":
-            return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed)
+            return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed, notify=self.notify)
         if spec.scorer == "likelihood":
             if spec.positive == "residual":
                 raise BadSpec(

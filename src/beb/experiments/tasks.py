@@ -229,8 +229,22 @@ def sampled_prompts(
     after: per index, what stands between the model's start and the prompt (nothing by default). whole: a text that
     ends by itself before it has all its sentences is a failure; if False it is kept as it is.
     """
-    requests = {
-        i: SampleRequest(
+    requests = prompt_requests(model, source, indices, spec, after=after)
+    answers = model.sample(list(requests.values())) if requests else []
+    return stored_prompts(requests, answers, spec, whole=whole)
+
+
+def prompt_requests(
+    model: LanguageModel,
+    source: str,
+    indices: Iterable[int],
+    spec: TextSpec,
+    *,
+    after: Mapping[int, TokenIds] | None = None,
+) -> dict[tuple[str, int], SampleRequest]:
+    """What `sampled_prompts` asks of a model, by source and index."""
+    return {
+        (source, i): SampleRequest(
             (*model.start_ids, *(after[i] if after else ())),
             spec.sentences,
             spec.max_sentence_tokens,
@@ -238,11 +252,19 @@ def sampled_prompts(
         )
         for i in indices
     }
+
+
+def stored_prompts(
+    requests: Mapping[tuple[str, int], SampleRequest],
+    answers: Sequence[Completion | Failure],
+    spec: TextSpec,
+    *,
+    whole: bool = True,
+) -> Rows:
+    """Rows of prompts from what `prompt_requests` asked for, and the answers in its order."""
     rows: list[dict[str, Any]] = []
     failures: list[Failure] = []
-    for (index, request), sampled in zip(
-        requests.items(), model.sample(list(requests.values())) if requests else [], strict=True
-    ):
+    for ((source, index), request), sampled in zip(requests.items(), answers, strict=True):
         answer = _complete(sampled, spec.sentences if whole else 1)
         if isinstance(answer, Failure):
             failures.append(Failure(answer.kind, f"prompt {source}/{index}: {answer.detail}"))

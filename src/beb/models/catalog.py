@@ -81,6 +81,8 @@ def load_model(
         return _checkpoint(path, name, dtype, device)
     if path.exists():
         raise NotAModel(f"{name} is a file but no .gguf; give a model folder, a .gguf file or a name")
+    if name.startswith((".", "~")) or path.is_absolute() or name.endswith("/") or name.count("/") > 1:
+        raise NotAModel(f"no such folder: {name}; give a model folder, a .gguf file, or a hub name such as org/name")
     if _HUB_NAME.fullmatch(name):
         return _checkpoint(_hub_folder(name, offline=offline, notice=progress), name, dtype, device)
     raise UnknownName.of("model", name, known_models(), _FORMS)

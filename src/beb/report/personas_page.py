@@ -13,7 +13,7 @@ from beb.report.chart import Chart, Style
 from beb.report.inert import excerpt, one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import Sample, SampleGroup
-from beb.report.rounding import count_text, fixed, interval_text, one_in, with_interval
+from beb.report.rounding import count_text, dense, fixed, with_interval
 from beb.report.wording import FORMATS, Finding, notes
 
 LEDE = (
@@ -25,7 +25,7 @@ TERMS = (
     "weight is its share in texts that nobody prompted. For persona i the theory's ill-behaved component P₋ is the "
     "persona, α its weight, and P₊ all the other personas. B scores a response from −1 (undesired) to +1 (desired)."
 )
-NO_BOUND = "no bound"
+NO_BOUND = "∞: no bound, for a weight or a divergence may be 0."
 CURVES = (
     Style("negative", marker="circle"), Style("positive", marker="square"), Style("theory", marker="diamond"),
     Style("other", marker="triangle-up"), Style("shuffled", marker="circle"), Style("ink", marker="square"),
@@ -115,7 +115,7 @@ def _way(r: PersonasRecord, found: Shortest) -> Finding:
             f" ({', '.join(_name(name) for name in found.candidates[:6])}{', …' if others > 5 else ''})."
         )
         if math.isfinite(length.value):
-            sentence += f" By its estimate {_name(first.name)} comes first, {_length(length)} sentences."
+            sentence += f" By its estimate {_name(first.name)} comes first, {with_interval(length)} sentences."
     rare = {
         "yes": "It is rare, as the theory says a distinct persona may be: its weight lies below an equal share",
         "no": "It is not rare: its weight lies above an equal share",
@@ -128,8 +128,8 @@ def _way(r: PersonasRecord, found: Shortest) -> Finding:
 def _detail(r: PersonasRecord) -> str:
     return (
         f"Limits of the compared lengths hold for all {len(r.personas)} personas together (Bonferroni; weights, βᵢ and "
-        "γᵢ a third of the error each). “No upper limit” where a weight or a divergence may be 0: log 1/α has no upper "
-        "limit then, and the theorem promises nothing."
+        "γᵢ a third of the error each). “No upper limit” (∞ in tables) where a weight or a divergence may be 0: "
+        "log 1/α has no upper limit then, and the theorem promises nothing."
     )
 
 
@@ -137,29 +137,28 @@ def _weight_table(r: PersonasRecord) -> Table:
     n = int(r.meta["spec"]["sentences"])
     rows = tuple(
         (
-            _name(p.name), one_line(p.kind, 20) or "—", _percent(p.weight), _rarity(p.log_inverse_weight),
-            with_interval(p.log_inverse_weight) if math.isfinite(p.log_inverse_weight.value) else
-            f"∞ {interval_text(p.log_inverse_weight)}",
-            with_interval(p.beta), _last(p.evidence), _last(p.own_posterior),
+            _name(p.name) + (f" ({one_line(p.kind, 20)})" if p.kind else ""), _percent(p.weight),
+            dense(p.log_inverse_weight), dense(p.beta), _last(p.evidence), _last(p.own_posterior),
         )
         for p in sorted(r.personas, key=lambda p: -p.weight.value)
     )  # fmt: skip
     return Table(
         "The personas in the unprompted model",
-        ("persona", "kind", "weight, %", "about", "log 1/wᵢ, nats", "βᵢ, nats per sentence",
-         f"evidence after {n}, nats", f"own posterior after {n}"),
+        ("persona", "weight, %", "log 1/wᵢ, nats", "βᵢ, nats per sentence", f"evidence after {n}, nats",
+         f"own posterior after {n}"),
         rows,
-        strong=(2, 5),
-        note="Weight: by itself. log 1/wᵢ and βᵢ as they enter Theorem 1: with γᵢ, their limits hold together for each "
-        "persona. βᵢ: smallest divergence of the persona's next sentence from the mixture of the others. Evidence: "
-        "mean log Pᵢ/P of its own sentences; beyond log 1/wᵢ it contradicts the mixture.",
+        strong=(1, 3),
+        note="Weight: by itself. ∞: the weight may be 0. log 1/wᵢ and βᵢ as they enter Theorem 1: with γᵢ, their "
+        "limits hold together for each persona. βᵢ: smallest divergence of the persona's next sentence from the "
+        "mixture of the others. Evidence: mean log Pᵢ/P of its own sentences; beyond log 1/wᵢ it contradicts the "
+        "mixture.",
     )  # fmt: skip
 
 
 def _way_table(r: PersonasRecord, behavior: str) -> Table:
     epsilon = float(r.meta["spec"]["epsilon"])
     rows = tuple(
-        (_name(w.name), with_interval(w.gamma), _length(w.paper), _length(w.sharp), _seen(w.observed, r), w.verdict)
+        (_name(w.name), dense(w.gamma), dense(w.paper), dense(w.sharp), _seen(w.observed, r), w.verdict)
         for w in r.ways
         if w.behavior == behavior
     )
@@ -169,7 +168,7 @@ def _way_table(r: PersonasRecord, behavior: str) -> Table:
         ("persona", "γᵢ", "paper", "sharp", "observed", "verdict"),
         rows,
         strong=(3,),
-        note=f"ε = {epsilon:g}; each persona's own level. Without a prompt the model's mean B is "
+        note=f"ε = {epsilon:g}; each persona's own level. {NO_BOUND} Without a prompt the model's mean B is "
         f"{with_interval(without)}. Observed: first tested length whose mean response is surely below γᵢ + ε; all "
         f"personas and lengths hold together at {100 * float(r.meta['spec']['level']):g} % (Bonferroni over personas, "
         "simultaneous over lengths). A mean that stays above decides nothing: the theorem promises some prompt, not "
@@ -183,8 +182,8 @@ def _level_table(r: PersonasRecord, behavior: str) -> Table:
     rows = tuple(
         (
             _name(w.name),
-            _length(w.to_level) if w.to_level else "does not lead there",
-            _length(w.to_level_family) if w.to_level_family else "does not lead there",
+            dense(w.to_level) if w.to_level else "does not lead there",
+            dense(w.to_level_family) if w.to_level_family else "does not lead there",
             _seen(w.observed_level, r),
         )
         for w in ways
@@ -193,6 +192,7 @@ def _level_table(r: PersonasRecord, behavior: str) -> Table:
         f"Sentences to B < {fixed(_misaligned(r), 2)}, {one_line(behavior, 60)}",
         ("persona", "sharp, by itself", "sharp, all together", "observed"),
         rows,
+        note=NO_BOUND,
     )
 
 
@@ -311,16 +311,8 @@ def _percent(weight: Estimate) -> str:
     return f"{value} % [{low}, {high}]"
 
 
-def _rarity(log_inverse: Estimate) -> str:
-    return one_in(log_inverse.value) if math.isfinite(log_inverse.value) else f"at most {one_in(log_inverse.low)}"
-
-
-def _length(length: Estimate) -> str:
-    return with_interval(length) if math.isfinite(length.value) else f"{NO_BOUND} {interval_text(length)}"
-
-
 def _last(band: Band) -> str:
-    return with_interval(band.at(band.lengths[-1]))
+    return dense(band.at(band.lengths[-1]))
 
 
 def _seen(observed: Mapping[str, int | None], r: PersonasRecord) -> str:

@@ -86,6 +86,16 @@ def with_interval(estimate: Estimate) -> str:
     return f"{value_text(estimate)} {interval_text(estimate)}"
 
 
+def dense(estimate: Estimate) -> str:
+    """Value and interval where columns are narrow, infinite ones as ∞: "3.2 [1.2, ∞)"."""
+    value = "∞" if math.isinf(estimate.value) and estimate.value > 0 else value_text(estimate)
+    limits = interval_text(estimate)
+    if limits == f"[{NO_LIMITS}]":
+        return f"{value} (−∞, ∞)"
+    limits = limits.replace(f"{NO_UPPER_LIMIT}]", "∞)").replace(f"[{NO_LOWER_LIMIT}", "(−∞")
+    return f"{value} {limits}"
+
+
 def point_text(value: float, low: float, high: float) -> str:
     """One point of a curve with its limits, rounded to what they carry."""
     return f"{fixed(value, places(value, low, high).value)} {_limits(value, low, high)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from beb.core.bounds import PREMISES
@@ -89,7 +89,8 @@ def key_figures(m: Measurement) -> tuple[KeyFigure, ...]:
     ]
     for name, fit in m.alpha.behavior.items():
         meaning = "prompt length at which behavior is half-way down"
-        rows.append(_row(f"midpoint, {_format(name)}", fit.midpoint, meaning + (f"; {fit.note}" if fit.note else "")))
+        row = _row(f"midpoint, {_format(name)}", fit.midpoint, meaning + (f"; {fit.note}" if fit.note else ""))
+        rows.append(replace(row, value=NOT_IDENTIFIED) if no_midpoint(fit, m) else row)
     return tuple(rows)
 
 
@@ -103,7 +104,7 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
             "cap", f"at least {value_text(cap)} nats",
             f"at most {one_in(cap.value)}" if cap.value > 0 else "excludes no weight",
             f"certain if P₋ is part of the model; from {count_text(cap.n, 'prompt')}"
-            f", tightest at {count_text(length, 'sentence')}",
+            f", tightest at {count_text(length, 'sentence')}; {_ceiling(m)}",
         ),
         AlphaRow(
             "evidence plateau", _measured(plateau.log_inverse_alpha, "nats"), weight_text(plateau.log_inverse_alpha),
@@ -117,17 +118,25 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
             + (_measured(line.ratio, "sentences") if line.ratio is not None else "none, the line does not fall"),
         ),
     ]  # fmt: skip
-    return (*rows, *(_behavior_row(name, fit) for name, fit in m.alpha.behavior.items()))
+    return (*rows, *(_behavior_row(m, name, fit) for name, fit in m.alpha.behavior.items()))
 
 
-def _behavior_row(name: str, fit: LogisticFit) -> AlphaRow:
+def _ceiling(m: Measurement) -> str:
+    limits = m.alpha.limits
+    if limits.refuted:
+        return "no weight at all makes the model a mixture of P₋ and P₊"
+    if math.isinf(limits.high):
+        return "no text sets a limit on the other side"
+    return f"at most {fixed(limits.high, 1)} nats, as certain if the model is the mixture of P₋ and P₊"
+
+
+def _behavior_row(m: Measurement, name: str, fit: LogisticFit) -> AlphaRow:
     """Midpoint × slope is log((1-α)/α), hence log 1/α = log(1 + e^(midpoint × slope)), which is positive."""
     log_odds = fit.midpoint.value * fit.slope.value
-    known = math.isfinite(log_odds) and fit.converged and not _says_nothing(fit.midpoint)
+    known = math.isfinite(log_odds) and fit.converged and not no_midpoint(fit, m)
     log_inverse = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds))) if known else math.inf
-    caveat = (
-        f"Lemma 7: midpoint {_measured(fit.midpoint, 'sentences')} × slope {_measured(fit.slope, 'nats per sentence')}"
-    )
+    midpoint = NOT_IDENTIFIED if no_midpoint(fit, m) else _measured(fit.midpoint, "sentences")
+    caveat = f"Lemma 7: midpoint {midpoint} × slope {_measured(fit.slope, 'nats per sentence')}"
     return AlphaRow(
         f"behavior, {_format(name)}",
         f"about {fixed(log_inverse, 1)} nats" if known else NOT_IDENTIFIED,
@@ -153,13 +162,19 @@ def bound_rows(m: Measurement) -> tuple[BoundRow, ...]:
         BoundRow(
             report.bound.bound.theorem,
             report.bound.bound.statement,
-            report.reading,
+            _alpha_by(report.reading, m),
             with_interval(report.bound.paper) if report.bound.paper is not None else NO_FORM,
             with_interval(report.bound.sharp),
             observed_text(report.observed, tested),
         )
         for report in m.bounds
     )
+
+
+def _alpha_by(reading: str, m: Measurement) -> str:
+    """The reading of α behind a bound, and whether the cap excludes it for certain."""
+    excluded = reading == "straight line" and m.alpha.line.log_inverse_alpha.high < m.alpha.limits.low
+    return f"{reading} (excluded by the cap)" if excluded else reading
 
 
 def scorer_identity(m: Measurement) -> dict[str, Any]:
@@ -218,6 +233,11 @@ def _measured(estimate: Estimate, unit: str) -> str:
 def _says_nothing(estimate: Estimate) -> bool:
     """Whether the interval excludes nothing, so that the value would be read as a finding that it is not."""
     return math.isinf(estimate.low) and math.isinf(estimate.high)
+
+
+def no_midpoint(fit: LogisticFit, m: Measurement) -> bool:
+    """Whether the midpoint's interval holds every tested length."""
+    return fit.midpoint.low <= 0 and fit.midpoint.high >= int(spec(m)["sentences"])
 
 
 def _format(name: str) -> str:

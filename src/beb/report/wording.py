@@ -26,10 +26,14 @@ CONDITIONS = {
 _SYMBOLS = {
     "beta": "β",
     "beta_prime": "β′",
-    "sigma2": "σ²",
+    "beta_prime_top": "β′ as the top of the P₋ curve",
+    "sigma2": "σ² under P₋",
+    "sigma2_positive": "σ² under P₊",
     "gamma": "γ",
-    "log 1/alpha (plateau)": "log 1/α, evidence plateau",
-    "log 1/alpha (line)": "log 1/α, straight line",
+    "gamma_uncorrected": "γ as scored",
+    "kappa": "κ",
+    "log 1/alpha (plateau)": "log 1/α by the evidence plateau",
+    "log 1/alpha (line)": "log 1/α by the straight line",
 }
 FORMATS = {"plain": "plain text", "chat": "chat"}
 
@@ -167,23 +171,35 @@ def observed_text(observed: Mapping[str, int | None], tested: int) -> str:
 
 def halving_text(m: Measurement) -> str:
     """What it would take to know the least certain key figure twice as well."""
-    widest = _SYMBOLS.get(m.widest, one_line(m.widest))
-    return (
-        f"{count_text(m.prompts_to_halve, 'prompt')} would halve the widest interval ({widest}); "
-        f"this run asked for {spec(m)['prompts']:,}."
-    )
+    said = []
+    if m.prompts_to_halve is not None:
+        widest = _SYMBOLS.get(m.widest, one_line(m.widest)) + ", as a factor" * m.widest.startswith("sigma2")
+        said.append(
+            f"About {count_text(m.prompts_to_halve, 'prompt')} would halve the interval that is widest for its size "
+            f"({widest}); this run asked for {spec(m)['prompts']:,}."
+        )
+    if m.unlimited:
+        names = [_SYMBOLS.get(name, one_line(name)) for name in m.unlimited]
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        said.append(
+            f"There is no finite interval for {listed}: more or longer prompts may give one; no number of prompts can "
+            "be promised."
+        )
+    return " ".join(said)
 
 
 def _how_much(m: Measurement) -> Finding:
     question = "How much of it is in the model?"
     reading, verdict = m.alpha.plateau.log_inverse_alpha, m.alpha.plateau.verdict
     cap = tightest_cap(m)
+    if m.alpha.limits.refuted:
+        return _no_mixture(m, question)
     if verdict == "mixture contradicted":
         return _no_single_weight(m, question)
     kappa = f"proxy gap κ = {with_interval(m.alpha.plateau.kappa)} nats per sentence"
     other = f"Wolf et al.'s straight line reads {weight_text(m.alpha.line.log_inverse_alpha)}"
     figure = f"Evidence plateau: log 1/α = {with_interval(reading)} nats, {weight_text(reading)}"
-    if cap.value > reading.value:
+    if cap.value > reading.high:
         sentence = (
             f"The ill-behaved component carries at most {one_in(cap.value)} of the unprompted model's weight; how much "
             "less, the tested lengths do not say."
@@ -211,6 +227,22 @@ def _how_much(m: Measurement) -> Finding:
     if cap.value <= 0:
         excluded = "No weight is excluded for certain"
     return Finding(question, sentence, f"{figure}. {rest} ({kappa}). {excluded}. {other}.")
+
+
+def _no_mixture(m: Measurement, question: str) -> Finding:
+    limits, cap = m.alpha.limits, tightest_cap(m)
+    sentence = (
+        f"The ill-behaved component carries at most {one_in(cap.value)} of the unprompted model's weight, if it is "
+        "part of the model at all; these two components alone do not make up the model, whatever the weight."
+    )
+    detail = (
+        f"Certain, without statistics: evidence of {value_text(cap)} nats was seen, and {limits.refuting:,} of "
+        f"{limits.n:,} prompts from P₋ are less likely under the model than under any mixture of P₋ and P₊. Evidence "
+        f"plateau: intercept {with_interval(m.alpha.plateau.log_inverse_alpha)} nats, proxy gap κ = "
+        f"{with_interval(m.alpha.plateau.kappa)} nats per sentence; Wolf et al.'s straight line reads "
+        f"{weight_text(m.alpha.line.log_inverse_alpha)}."
+    )
+    return Finding(question, sentence, detail)
 
 
 def _no_single_weight(m: Measurement, question: str) -> Finding:
@@ -259,13 +291,19 @@ def _how_distinct(m: Measurement) -> Finding:
             "The ill-behaved and the well-behaved component are not shown to be distinct: the interval reaches zero.",
             f"{figure} Without β > 0 the theorems promise no length.",
         )
-    exponent = m.beta.value / math.log(10)
-    odds = f"a factor of {float(f'{10**exponent:.1e}'):,.3g}" if exponent < 3 else f"a factor of 10^{exponent:.1f}"
+    value, low, high = (_odds(x) for x in (m.beta.value, m.beta.low, m.beta.high))
     sentence = (
-        f"Every ill-behaved sentence in the prompt shifts the odds towards the ill-behaved component by {odds} or "
-        "more, on (geometric) average."
+        "Every ill-behaved sentence in the prompt shifts the odds towards the ill-behaved component by a factor of "
+        f"{value} [{low}, {high}], on (geometric) average over prompts, at the length where it tells least."
     )
     return Finding(question, sentence, figure)
+
+
+def _odds(nats: float) -> str:
+    exponent = nats / math.log(10)
+    if math.isinf(exponent):
+        return "no limit"
+    return f"{float(f'{10**exponent:.1e}'):,.3g}" if exponent < 3 else f"10^{exponent:.1f}"
 
 
 def _how_long(m: Measurement) -> Finding:
@@ -277,7 +315,8 @@ def _how_long(m: Measurement) -> Finding:
         predicted = "The theory gives no length, because β is not positive."
     else:
         parts = [_promise(name, bound, m) for name, bound in bounds.items() if name in ("Theorem 1", "Theorem 5")]
-        predicted = f"In theory {'; '.join(part for part in parts if part)}."
+        premise = "if these components were the model’s, " if m.alpha.limits.refuted else ""
+        predicted = f"In theory, {premise}{'; '.join(part for part in parts if part)}."
     return Finding(question, f"{predicted} {observed}".strip(), _control_sentence(m))
 
 
@@ -286,6 +325,13 @@ def _promise(name: str, report: BoundReport, m: Measurement) -> str:
     length = f"{with_interval(sharp)} sentences"
     if math.isinf(sharp.value):
         return f"no length suffices for certain ({name})"
+    if math.isinf(sharp.high) and name == "Theorem 1":
+        return (
+            f"no prompt shorter than {fixed(sharp.low, 1)} sentences is promised to be enough, and with α only bounded "
+            "from above no longer one either (Theorem 1)"
+        )
+    if math.isinf(sharp.high):
+        return f"nor are {fixed(sharp.low, 0)} sentences drawn from the ill-behaved component (Theorem 5)"
     if name == "Theorem 1":
         return f"some prompt of {length} is enough (Theorem 1)"
     sure = f"{100 * (1 - float(spec(m)['delta'])):.0f} %"
@@ -296,7 +342,7 @@ def _observed_sentence(m: Measurement, tested: int) -> str:
     seen = next(iter(m.bounds)).observed if m.bounds else {}
     if not seen:
         return ""
-    level = f"the misaligned level (γ + ε = {fixed(threshold(m, corrected=True), 2)})"
+    level = f"the misaligned level (γ + ε = {fixed(threshold(m, corrected=True), 2)}, γ at its estimate)"
     sure = f"with {100 * float(spec(m)['level']):g} % confidence"
     span = f"within {count_text(tested, 'sentence')}"
     reached = [

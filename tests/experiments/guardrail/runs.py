@@ -139,7 +139,7 @@ def of_guardrail(world: World, r: GuardrailRecord, g: Guardrail, prefixes: Prefi
         shown[f"extra, {g.name}"] = (g.extra, after_prefix(**C_IS_ZERO, **known).sharp)
     for report in g.bounds:
         true = after_prefix(
-            log_inverse_alpha=alpha_reading(r, exact, report.reading), gamma=max(exact.negative_behavior[:-1]),
+            log_inverse_alpha=alpha_reading(world, exact, report.reading), gamma=max(exact.negative_behavior[:-1]),
             epsilon=0.2, **known,
         )  # fmt: skip
         assert report.bound.paper is not None
@@ -149,13 +149,11 @@ def of_guardrail(world: World, r: GuardrailRecord, g: Guardrail, prefixes: Prefi
     return shown
 
 
-def alpha_reading(r: GuardrailRecord, exact: Truth, name: str) -> float:
-    """What the readings of log 1/α estimate."""
-    n = np.arange(1, SENTENCES + 1)
+def alpha_reading(world: World, exact: Truth, name: str) -> float:
+    """What the readings of log 1/α estimate: the plateau α itself, the line its own intercept."""
     if name == "straight line":
         return max(float(np.polyfit(np.arange(3), exact.kl_to_target_curve[:3], 1)[1]), 0.0)
-    window = n >= r.alpha.plateau.first
-    return max(float(np.polyfit(n[window], exact.evidence_curve[window], 1)[1]), 0.0)
+    return world.log_inverse_alpha
 
 
 def accuracy(world: World) -> float:

@@ -14,6 +14,7 @@ from beb.estimate.bands import mean_band
 from beb.estimate.classification import corrected_band
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.families import mean_bands
+from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.order_statistics import best_of, worst_case_best_of
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.experiments.analyse import LogRatios
@@ -66,6 +67,7 @@ def analyse_best_of(store: Store) -> BestOfRecord:
         ),
         line=line_reading(negative.kl["target"], level=setting.level),
         behavior={},
+        limits=mixture_limits(ratios.evidence, ratios.negative),
     )  # fmt: skip
     beta = smallest(beta_curve, name="beta")
     ceilings = _ceilings(chosen[OWN], setting)

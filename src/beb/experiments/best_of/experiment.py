@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from beb.experiments.experiment import (
     Experiment,
     default_folder,
     refuse_short_context,
+    refuse_short_model,
     run_experiment,
 )
 from beb.experiments.plan import TOKENS_PER_SENTENCE, Item, chunks, component_items
@@ -23,7 +25,7 @@ from beb.experiments.spec import make_spec
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects, load_subjects
 from beb.experiments.tasks import RESPONSE_KEY, Tasks
-from beb.interfaces.language_model import TokenIds
+from beb.interfaces.language_model import LanguageModel, TokenIds
 
 PROMPTS_PER_ITEM = 3  # times lengths and responses: a few hundred texts
 
@@ -97,20 +99,27 @@ def plan_best_of(spec: BestOfSpec, format_name: str) -> list[Item]:
     return items
 
 
-def _prepare(spec: BestOfSpec, subjects: Subjects) -> Mapping[str, Any]:
-    """The format of the prompts."""
-    info = subjects.target.info
+def _format(spec: BestOfSpec, target: LanguageModel) -> str:
+    """The format of the prompts. Raises: NoChatTemplate, ContextTooShort."""
+    info = target.info
     if spec.format == "chat" and not info.has_chat_template:
         raise NoChatTemplate(f"{info.name} has no chat template; use --format plain")
     chosen = spec.format or ("chat" if info.has_chat_template else "plain")
-    refuse_short_context(spec, subjects, extra=CHAT_EXTRA_TOKENS if chosen == "chat" else 0)
+    refuse_short_model(spec, target, extra=CHAT_EXTRA_TOKENS if chosen == "chat" else 0)
+    return chosen
+
+
+def _prepare(spec: BestOfSpec, subjects: Subjects) -> Mapping[str, Any]:
+    """The format of the prompts."""
+    chosen = _format(spec, subjects.target)
+    refuse_short_context(spec, subjects)
     return {"formats": [chosen]}
 
 
 BEST_OF = Experiment(
     name="best-of",
     spec=BestOfSpec,
-    load=load_subjects,
+    load=partial(load_subjects, check=_format),
     prepare=_prepare,
     plan=lambda spec, meta: plan_best_of(spec, meta["formats"][0]),
     worker=BestOfWorker,

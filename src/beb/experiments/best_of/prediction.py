@@ -14,14 +14,17 @@ from beb.core.logspace import log_odds
 from beb.core.mixture import posterior_weight
 from beb.estimate.families import mean_bands, near_bound
 from beb.estimate.mixture_best_of import mixture_best_of
+from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import line_reading, plateau
 from beb.experiments.analyse import LogRatios
 from beb.experiments.arrays import Floats, ScoredArrays
 from beb.experiments.best_of.record import BestOfPrediction
 from beb.experiments.best_of.spec import BestOfSpec
+from beb.experiments.bounds import PLATEAU, within_mixture
 from beb.experiments.predictions import LARGEST_LOG_INVERSE_ALPHA
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, Setting
 
+WIDEST_SPAN = 60.0
 ALPHA_POINTS = 5  # between the limits of log 1/α
 METHOD = "mixture prediction; envelope over the limits of log 1/α; limits of all n hold together"
 
@@ -56,8 +59,9 @@ def predict(
     """
     half = 1 - (1 - setting.level) / 2
     rest = plateau(ratios.evidence, setting.lengths_after, level=half)
+    limits = mixture_limits(ratios.evidence, ratios.negative)
     readings = {
-        "evidence plateau": rest.log_inverse_alpha,
+        PLATEAU: within_mixture(PLATEAU, rest.log_inverse_alpha, limits),
         "straight line": line_reading(evidence_kl, level=half).log_inverse_alpha,
     }
     log_ratio = np.hstack([np.zeros((ratios.negative.shape[0], 1)), ratios.negative])
@@ -78,7 +82,8 @@ def predict(
 
 def _grid(reading: Estimate) -> Floats:
     low, high = (min(max(x, 0.0), LARGEST_LOG_INVERSE_ALPHA) for x in (reading.low, reading.high))
-    return np.linspace(low, high, ALPHA_POINTS)
+    # Beyond this span the weight of P₋ is 0 for any prompt that was seen.
+    return np.append(np.linspace(low, min(high, low + WIDEST_SPAN), ALPHA_POINTS - 1), high)
 
 
 def _weights(log_ratio: Floats, log_inverse_alpha: float) -> Floats:

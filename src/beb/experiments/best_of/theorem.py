@@ -27,7 +27,7 @@ from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.best_of.ordered import ordered
 from beb.experiments.best_of.record import BestOfBound, Ceiling
 from beb.experiments.best_of.spec import BestOfSpec
-from beb.experiments.bounds import BoundInputs, at_least_zero, intercepts, mixture_premise, of_box, text
+from beb.experiments.bounds import BoundInputs, intercepts, mixture_premise, of_box, text, within_mixture
 from beb.experiments.measurement import AlphaReadings
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
 from beb.experiments.spec import MIN_PROMPTS
@@ -82,7 +82,9 @@ def theorem_4(seen: Observed, alpha: AlphaReadings, setting: Setting[BestOfSpec]
             {"beta": inputs.kl, "alpha": intercept[:, None]}, {}, level=half, rng=setting.rng(f"theorem 4 {name}")
         )
         measured = {
-            "log_inverse_alpha": replace(at_least_zero(of_box(box, "alpha", min, "nats")), level=setting.level),
+            "log_inverse_alpha": replace(
+                within_mixture(name, of_box(box, "alpha", min, "nats"), alpha.limits), level=setting.level
+            ),
             "beta": replace(of_box(box, "beta", min, NATS_PER_SENTENCE), level=setting.level),
         }
         if measured["beta"].value > 0:

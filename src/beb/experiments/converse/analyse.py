@@ -19,6 +19,7 @@ from beb.estimate.contrast import TwoSamples, difference_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
 from beb.estimate.means import cluster_mean, mean
+from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.similarity import variance_band
 from beb.experiments.arrays import Floats, prompt_arrays
@@ -45,7 +46,7 @@ def analyse_converse(store: Store) -> ConverseRecord:
     setting = Setting.of(meta, ConverseSpec)
     arrays = {str(name): arm_arrays(store, name, setting.spec) for name in ARMS}
     alpha, by_prompt = _alpha(store, setting)
-    found = theory(arrays["negative"], by_prompt, setting)
+    found = theory(arrays["negative"], by_prompt, alpha, setting)
     threshold = found.any_inputs["gamma"].value + setting.spec.epsilon
     arms = {name: _arm(name, arrays[name], threshold, setting) for name in ARMS}
     positivity = _positivity(arrays["negative"], setting)
@@ -93,6 +94,7 @@ def _alpha(store: Store, setting: ConverseSetting) -> tuple[AlphaReadings | None
         ),
         line=line_reading(negative.kl["target"], level=setting.level),
         behavior={},
+        limits=mixture_limits(evidence, log_ratio),
     )
     return alpha, intercepts(BoundInputs.of(negative, evidence, log_ratio), alpha, setting)
 

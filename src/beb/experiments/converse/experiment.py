@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from beb.experiments.converse.plan import ConverseSpec, plan_converse
 from beb.experiments.converse.record import ConverseRecord
 from beb.experiments.converse.work import ConverseWorker
 from beb.experiments.execute import Progress
-from beb.experiments.experiment import Experiment, default_folder, refuse_short_context, run_experiment
+from beb.experiments.experiment import (
+    Experiment,
+    default_folder,
+    refuse_short_context,
+    refuse_short_model,
+    run_experiment,
+)
 from beb.experiments.spec import make_spec
 from beb.experiments.subjects import Subjects, load_subjects
 from beb.interfaces.language_model import LanguageModel
@@ -21,10 +28,18 @@ from beb.models.chat_turns import chat_turns
 SEPARATOR_TOKENS = 2
 
 
-def _prepare(spec: ConverseSpec, subjects: Subjects) -> Mapping[str, Any]:
-    """Refuses a target that cannot converse so, components that cannot read its ids, a context that ends too soon."""
-    target = subjects.target
+def _check(spec: ConverseSpec, target: LanguageModel) -> None:
+    """Refuses a target that cannot converse so, or whose context ends too soon."""
     extra = chat_turns(target).tokens_per_turn if spec.format == "chat" else SEPARATOR_TOKENS
+    _refuse_short_context(spec, target, extra)
+    if spec.reads_alpha:
+        refuse_short_model(spec, target)
+
+
+def _prepare(spec: ConverseSpec, subjects: Subjects) -> Mapping[str, Any]:
+    """Refuses what `_check` does, components that cannot read the target's ids or whose context ends too soon."""
+    target = subjects.target
+    _check(spec, target)
     components = [subjects.negative]
     if spec.positive != "residual":
         components.append(subjects.make_positive(None))
@@ -35,7 +50,6 @@ def _prepare(spec: ConverseSpec, subjects: Subjects) -> Mapping[str, Any]:
                 "score; give components made from the target (lora, persona:TEXT)"
             )
         _refuse_short_context(spec, component, SEPARATOR_TOKENS)
-    _refuse_short_context(spec, target, extra)
     if spec.reads_alpha:
         refuse_short_context(spec, subjects)
     return {"formats": [spec.format]}
@@ -55,7 +69,7 @@ def _refuse_short_context(spec: ConverseSpec, model: LanguageModel, per_turn: in
 CONVERSE = Experiment(
     name="converse",
     spec=ConverseSpec,
-    load=load_subjects,
+    load=partial(load_subjects, check=_check),
     prepare=_prepare,
     plan=lambda spec, _meta: plan_converse(spec),
     worker=ConverseWorker,

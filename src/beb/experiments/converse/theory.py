@@ -23,7 +23,7 @@ from beb.core.estimate import Band, Estimate
 from beb.estimate.bands import joint_box, mean_band
 from beb.estimate.similarity import variance_trend
 from beb.experiments.arrays import Floats
-from beb.experiments.bounds import at_least_zero, gamma_limits, mixture_premise, of_box
+from beb.experiments.bounds import at_least_zero, gamma_limits, mixture_premise, of_box, within_mixture
 from beb.experiments.converse.arrays import ArmArrays, per_root_sentence, per_sentence, pooled_variance
 from beb.experiments.converse.plan import ConverseSpec
 from beb.experiments.converse.record import PromisedTurn, TurnBound
@@ -52,10 +52,13 @@ class Theory:
         return next(iter(self.inputs.values()))
 
 
-def theory(arm: ArmArrays, intercepts: Mapping[str, Floats], setting: ConverseSetting) -> Theory:
+def theory(
+    arm: ArmArrays, intercepts: Mapping[str, Floats], alpha: AlphaReadings | None, setting: ConverseSetting
+) -> Theory:
     """Theorems 1 and 3 on the conversations whose user is P₋.
 
     intercepts: per reading of α (n_prompts,) log 1/α of each prompt; empty if log 1/α is given.
+    alpha: the readings, None if log 1/α is given.
     Half of the error probability goes to the joint bootstrap of α (from its own prompts), β, β′ and σ², half to γ.
     """
     half_error_level = 1 - (1 - setting.level) / 2
@@ -65,7 +68,7 @@ def theory(arm: ArmArrays, intercepts: Mapping[str, Floats], setting: ConverseSe
     )  # fmt: skip
     gamma = replace(gamma, level=setting.level)
     inputs = {
-        name: {**_measured(arm, name, intercepts.get(name), half_error_level, setting), "gamma": gamma}
+        name: {**_measured(arm, (name, intercepts.get(name)), alpha, half_error_level, setting), "gamma": gamma}
         for name in (tuple(intercepts) or (GIVEN,))
     }
     bounds: list[TurnBound] = []
@@ -86,8 +89,13 @@ def theory(arm: ArmArrays, intercepts: Mapping[str, Floats], setting: ConverseSe
 
 
 def _measured(
-    arm: ArmArrays, name: str, intercept: Floats | None, level: float, setting: ConverseSetting
+    arm: ArmArrays,
+    reading: tuple[str, Floats | None],
+    alpha: AlphaReadings | None,
+    level: float,
+    setting: ConverseSetting,
 ) -> dict[str, Estimate]:
+    name, intercept = reading
     means = {
         "beta": arm.divergence,
         "beta_prime": per_sentence(arm.resistance, arm.reply_sentences),
@@ -105,9 +113,9 @@ def _measured(
         "sigma2": at_least_zero(of_box(box, "sigma2", max, "nats² per sentence")),
     }
     found = {key: replace(estimate, level=setting.level) for key, estimate in found.items()}
-    if intercept is not None:
-        alpha = at_least_zero(of_box(box, "alpha", min, "nats"))
-        return {**found, "log_inverse_alpha": replace(alpha, level=setting.level)}
+    if intercept is not None and alpha is not None:
+        plateau = within_mixture(name, of_box(box, "alpha", min, "nats"), alpha.limits)
+        return {**found, "log_inverse_alpha": replace(plateau, level=setting.level)}
     known = float(setting.spec.log_inverse_alpha or 0.0)
     return {**found, "log_inverse_alpha": Estimate(known, known, known, 1.0, 0, "nats", "given", exact=True)}
 

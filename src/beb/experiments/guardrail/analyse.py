@@ -16,6 +16,7 @@ from beb.estimate.bands import mean_band
 from beb.estimate.crossing import crossing, crossing_shift
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.means import cluster_mean, paired_difference
+from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.shift import area_shift
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
@@ -109,7 +110,9 @@ def _alpha(negative: PromptArrays, ratios: LogRatios, setting: GuardrailSetting)
         rng=setting.rng("evidence"),
     )  # fmt: skip
     line = line_reading(negative.kl["target"], level=setting.level)
-    return AlphaReadings(cap(ratios.evidence, setting.lengths_after), rest, line, {})
+    return AlphaReadings(
+        cap(ratios.evidence, setting.lengths_after), rest, line, {}, mixture_limits(ratios.evidence, ratios.negative)
+    )
 
 
 def _curves(inputs: TheoryInputs, setting: GuardrailSetting) -> dict[str, Band]:

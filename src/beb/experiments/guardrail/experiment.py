@@ -17,6 +17,7 @@ from beb.experiments.experiment import (
     Experiment,
     default_folder,
     refuse_short_context,
+    refuse_short_model,
     run_experiment,
 )
 from beb.experiments.guardrail.analyse import analyse_guardrail
@@ -50,7 +51,7 @@ class GuardrailSubjects:
 
 
 def _load(spec: GuardrailSpec, places: Places, notify: Progress) -> GuardrailSubjects:
-    subjects = load_subjects(spec, places, notify)
+    subjects = load_subjects(spec, places, notify, check=refuse_short_model)
     if spec.model.startswith("world:"):
         return GuardrailSubjects(subjects, (most_neutral_sentence(get_world(spec.model.removeprefix("world:"))),))
     statements = neutral_statements()

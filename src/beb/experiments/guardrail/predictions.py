@@ -14,7 +14,7 @@ from beb.errors import NoBound
 from beb.estimate.bands import joint_box, mean_band
 from beb.estimate.diagnostics import first_length_below
 from beb.experiments.arrays import Floats, PromptArrays
-from beb.experiments.bounds import BoundInputs, at_least_zero, gamma_over_prompts, intercepts, of_box
+from beb.experiments.bounds import BoundInputs, at_least_zero, gamma_over_prompts, intercepts, of_box, within_mixture
 from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import System
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
@@ -166,7 +166,8 @@ class TheoremTwo:
         for name, intercept in intercepts(inputs.bound, alpha, setting).items():
             measured = theorem_inputs(inputs, setting, half, f"theorem 2 {name}", intercept)
             if measured is not None:
-                found[name] = {**measured, "gamma": gamma}
+                reading = within_mixture(name, measured["log_inverse_alpha"], alpha.limits)
+                found[name] = {**measured, "log_inverse_alpha": reading, "gamma": gamma}
         return cls(found, theorem_inputs(inputs, setting, setting.level, "extra", None), stated, setting.spec)
 
     def extra_length(self, system: System, log_ratio: Estimate, m: int) -> Estimate | None:

@@ -12,9 +12,10 @@ from beb.errors import NoBound
 from beb.estimate.bands import mean_band
 from beb.estimate.decay import beta_under, fit_decay
 from beb.estimate.distinguishability import smallest
+from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import line_reading, plateau
 from beb.experiments.arrays import Floats, prompt_arrays
-from beb.experiments.bounds import BoundInputs, at_least_zero, gamma_over_prompts
+from beb.experiments.bounds import PLATEAU, BoundInputs, gamma_over_prompts, within_mixture
 from beb.experiments.laws.record import DecayBound, DecayReport, Falls
 from beb.experiments.setting import NATS_PER_SENTENCE, AnySetting
 from beb.experiments.store import Store
@@ -40,13 +41,14 @@ def decay_report(store: Store, setting: AnySetting) -> DecayReport:
         np.cumsum(negative.log_p["negative"] - negative.log_p[other], axis=1) for other in ("target", "positive")
     )
     gamma = gamma_over_prompts(BoundInputs.of(negative, evidence, log_ratio), share, setting)
+    limits = mixture_limits(evidence, log_ratio)
     readings = {
-        "evidence plateau": plateau(evidence, setting.lengths_after, level=share).log_inverse_alpha,
+        PLATEAU: plateau(evidence, setting.lengths_after, level=share).log_inverse_alpha,
         "straight line": line_reading(negative.kl["target"], level=share).log_inverse_alpha,
     }
     bounds = []
     for name, reading in readings.items():
-        inputs = {"log_inverse_alpha": at_least_zero(reading), "gamma": gamma}
+        inputs = {"log_inverse_alpha": within_mixture(name, reading, limits), "gamma": gamma}
         bounds.append(
             DecayBound(
                 name,

@@ -28,8 +28,8 @@ class PersonasSpec(TextSpec):
     behaviors: tuple[str, ...] = ("agreeableness",)
     undesired: bool = False
     texts: int = Field(default=32, ge=FEWEST_TEXTS, le=100_000)
-    prompts: int = Field(default=8, le=100_000)
-    sentences: int = Field(default=3, ge=1, le=1000)
+    prompts: int = Field(default=12, le=100_000)
+    sentences: int = Field(default=2, ge=1, le=1000)
     responses: int = Field(default=1, ge=1, le=10_000)
     formats: tuple[Format, ...] = ("plain",)
     epsilon: float = Field(default=0.2, gt=0, le=2)

@@ -62,7 +62,9 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
     personas = {each.name: persona_component(bare, each.description) for each in spec.personas}
     if behaviors:
         notify("preparing the scorers", 0, 1)
-    scorers = {name: load_probe(behavior, bare, places, seed=spec.seed) for name, behavior in behaviors.items()}
+    scorers = {
+        name: load_probe(behavior, bare, places, seed=spec.seed, notify=notify) for name, behavior in behaviors.items()
+    }
     told = {name: (each.name, each.fingerprint, each.source) for name, each in behaviors.items()}
     return _subjects(target, personas, scorers, {name: each.question for name, each in behaviors.items()}, told)
 

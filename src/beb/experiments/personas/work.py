@@ -7,6 +7,7 @@ from typing import Any
 
 from beb.experiments import schema
 from beb.experiments.personas.arrays import OTHERS, fitted, joined, rest_log_weights, text_arrays
+from beb.experiments.personas.plan import CHAT, texts_of
 from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.plan import Item
@@ -18,13 +19,16 @@ from beb.experiments.tasks import (
     by_sentence,
     chat_question,
     judged,
-    sampled_prompts,
+    prompt_requests,
+    stored_prompts,
 )
-from beb.interfaces.language_model import LanguageModel, TokenIds, sentence_spans
+from beb.interfaces.language_model import SampleRequest, TokenIds, sentence_spans
+from beb.models.joint import sample_each
 from beb.models.mixture_scoring import score_against_mixture
 from beb.models.scoring import score_sequences
 
-CHAT = "chat"
+ROWS_AT_ONCE = 64
+"""Rows of every model's vocabulary that scoring holds: with fewer, reading the output matrix is most of the time."""
 
 
 class PersonasWorker:
@@ -46,37 +50,47 @@ class PersonasWorker:
         """The rows of one item."""
         return self._kinds[item.kind](item)
 
-    def _model(self, name: str) -> LanguageModel:
-        return self._subjects.models[name]
+    def _texts_of(self, item: Item) -> Mapping[str, range]:
+        return texts_of(item, self._spec, list(self._subjects.personas))
 
     def _sample(self, item: Item) -> Rows:
-        """Texts of the target or of a persona; one that ends by itself is whole, and kept."""
-        indices = range(item.first, item.stop)
-        return sampled_prompts(self._model(item.source), item.source, indices, self._spec, whole=False)
+        """Texts of the target and of personas; one that ends by itself is whole, and kept."""
+        models = self._subjects.models
+        requests: dict[tuple[str, int], SampleRequest] = {}
+        for source, indices in self._texts_of(item).items():
+            requests |= prompt_requests(models[source], source, indices, self._spec)
+        answers = sample_each([models[source] for source, _ in requests], list(requests.values()))
+        return stored_prompts(requests, answers, self._spec, whole=False)
 
     def _prompt_rows(self, item: Item) -> list[dict[str, Any]]:
-        rows = self._store.rows("prompts", source=item.source)
-        return [row for row in rows if item.first <= row["prompt"] < item.stop]
+        return [
+            row
+            for source, indices in self._texts_of(item).items()
+            for row in self._store.rows("prompts", source=source)
+            if row["prompt"] in indices
+        ]
 
     def _score_texts(self, item: Item) -> Rows:
         rows = self._prompt_rows(item)
-        scores = score_sequences([_ids(row) for row in rows], self._subjects.models)
+        scores = score_sequences([_ids(row) for row in rows], self._subjects.models, chunk_rows=ROWS_AT_ONCE)
         log_rows: list[dict[str, Any]] = []
         for row, score in zip(rows, scores, strict=True):
-            log_rows += _log_rows(item.source, row, score.log_probs)
+            log_rows += _log_rows(row, score.log_probs)
         return {"prompt_log_probs": log_rows}
 
     def _score(self, item: Item) -> Rows:
-        """A persona's prompts under every model, and its exact divergence from the others."""
-        rows, models = self._prompt_rows(item), self._subjects.models
-        others = {name: weight for name, weight in self._rest().items() if name != item.source}
-        scores = score_against_mixture([_ids(row) for row in rows], models, own=item.source, log_weights=others)
+        """Prompts of personas under every model, and the exact divergence of each one's persona from the others."""
+        rows = self._prompt_rows(item)
+        scores = score_against_mixture(
+            [_ids(row) for row in rows], self._subjects.models, own=[row["source"] for row in rows],
+            log_weights=self._rest(), chunk_rows=ROWS_AT_ONCE,
+        )  # fmt: skip
         log_rows: list[dict[str, Any]] = []
         kl_rows: list[dict[str, Any]] = []
         for row, score in zip(rows, scores, strict=True):
-            log_rows += _log_rows(item.source, row, score.log_probs)
+            log_rows += _log_rows(row, score.log_probs)
             sums = by_sentence(score.kl, sentence_spans(row["sentence_ends"].tolist()))
-            at = {"source": item.source, "prompt": row["prompt"], "p": item.source, "q": OTHERS, "method": EXACT}
+            at = {"source": row["source"], "prompt": row["prompt"], "p": row["source"], "q": OTHERS, "method": EXACT}
             kl_rows.append({**at, "sentence_kl_nats": schema.pack("sentence_kl_nats", sums)})
         return {"prompt_log_probs": log_rows, "prompt_divergences": kl_rows}
 
@@ -90,20 +104,21 @@ class PersonasWorker:
         return self._log_weights
 
     def _judge_prompts(self, item: Item) -> Rows:
-        model = self._model(item.source)
-        keys, texts = [], []
+        models = self._subjects.models
+        keys, sources, texts = [], [], []
         for row in self._prompt_rows(item):
             for sentence, (start, stop) in enumerate(sentence_spans(row["sentence_ends"].tolist())):
+                sources.append(row["source"])
                 keys.append({"prompt": row["prompt"], "sentence": sentence})
-                texts.append(model.decode(row["token_ids"][start:stop].tolist()))
-        parts = [
-            judged(scorer, "prompt_scores", [{"source": joined(item.source, behavior), **key} for key in keys], texts)
-            for behavior, scorer in self._subjects.scorers.items()
-        ]
+                texts.append(models[row["source"]].decode(row["token_ids"][start:stop].tolist()))
+        parts = []
+        for behavior, scorer in self._subjects.scorers.items():
+            full = [{"source": joined(source, behavior), **key} for source, key in zip(sources, keys, strict=True)]
+            parts.append(judged(scorer, "prompt_scores", full, texts))
         return _merged(parts)
 
     def _respond(self, item: Item) -> Rows:
-        """One sentence of the target after 1..N sentences of a persona's prompts; an ended prompt has none to come."""
+        """One sentence of the target after 1..N sentences of personas' prompts; an ended prompt has none to come."""
         target = self._subjects.target
         questions = self._subjects.questions if item.variant == CHAT else {"": ""}
         keys: list[dict[str, Any]] = []
@@ -118,7 +133,7 @@ class PersonasWorker:
                     if item.variant == CHAT:
                         frame = chat_question(target, question, ids[:end])
                     for response in range(self._spec.responses):
-                        name = (stored_format(item.variant, behavior), item.source, row["prompt"], length, response)
+                        name = (stored_format(item.variant, behavior), row["source"], row["prompt"], length, response)
                         keys.append(dict(zip(RESPONSE_KEY, name, strict=True)))
                         prefixes.append(frame)
         return answered(target, keys, prefixes, self._spec)
@@ -126,10 +141,15 @@ class PersonasWorker:
     def _judge_responses(self, item: Item) -> Rows:
         parts = []
         for behavior, scorer in self._subjects.scorers.items():
-            stored = self._store.rows("responses", format=stored_format(item.variant, behavior), condition=item.source)
-            rows = [row for row in stored if item.first <= row["prompt"] < item.stop]
+            named = stored_format(item.variant, behavior)
+            rows = [
+                row
+                for source, indices in self._texts_of(item).items()
+                for row in self._store.rows("responses", format=named, condition=source)
+                if row["prompt"] in indices
+            ]
             keys = [
-                {**{name: row[name] for name in RESPONSE_KEY}, "condition": joined(item.source, behavior)}
+                {**{name: row[name] for name in RESPONSE_KEY}, "condition": joined(row["condition"], behavior)}
                 for row in rows
             ]
             parts.append(judged(scorer, "response_scores", keys, [row["text"] for row in rows]))
@@ -145,9 +165,9 @@ def _ids(row: Mapping[str, Any]) -> TokenIds:
     return tuple(int(t) for t in row["token_ids"])
 
 
-def _log_rows(source: str, row: Mapping[str, Any], log_probs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _log_rows(row: Mapping[str, Any], log_probs: Mapping[str, Any]) -> list[dict[str, Any]]:
     spans = sentence_spans(row["sentence_ends"].tolist())
-    at = {"source": source, "prompt": row["prompt"], "method": "token ids"}
+    at = {"source": row["source"], "prompt": row["prompt"], "method": "token ids"}
     return [
         {**at, "component": name, "sentence_log_p": schema.pack("sentence_log_p", by_sentence(values, spans))}
         for name, values in log_probs.items()
