@@ -107,18 +107,22 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
             f", tightest at {count_text(length, 'sentence')}; {_ceiling(m)}",
         ),
         AlphaRow(
-            "evidence plateau", _measured(plateau.log_inverse_alpha, "nats"), weight_text(plateau.log_inverse_alpha),
+            "evidence plateau", _measured(plateau.log_inverse_alpha, "nats"), _weight(plateau.log_inverse_alpha, m),
             f"{plateau.verdict}: proxy gap κ = {_measured(plateau.kappa, 'nats per sentence')} from "
             f"{count_text(plateau.first, 'sentence')} on",
         ),
         AlphaRow(
-            "straight line", _measured(line.log_inverse_alpha, "nats"), weight_text(line.log_inverse_alpha),
+            "straight line", _measured(line.log_inverse_alpha, "nats"), _weight(line.log_inverse_alpha, m),
             f"Wolf et al.: first three points of KL(P₋‖P); their β = {_measured(line.beta, 'nats per sentence')}; "
             "(log 1/α)/β = "
             + (_measured(line.ratio, "sentences") if line.ratio is not None else "none, the line does not fall"),
         ),
     ]  # fmt: skip
     return (*rows, *(_behavior_row(m, name, fit) for name, fit in m.alpha.behavior.items()))
+
+
+def _weight(reading: Estimate, m: Measurement) -> str:
+    return "excluded by the cap" if 0 < reading.high < m.alpha.limits.low else weight_text(reading)
 
 
 def _ceiling(m: Measurement) -> str:

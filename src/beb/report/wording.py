@@ -326,12 +326,9 @@ def _promise(name: str, report: BoundReport, m: Measurement) -> str:
     if math.isinf(sharp.value):
         return f"no length suffices for certain ({name})"
     if math.isinf(sharp.high) and name == "Theorem 1":
-        return (
-            f"no prompt shorter than {fixed(sharp.low, 1)} sentences is promised to be enough, and with α only bounded "
-            "from above no longer one either (Theorem 1)"
-        )
+        return f"no prompt below {fixed(sharp.low, 1)} sentences is enough for sure, and no known length is (Theorem 1)"
     if math.isinf(sharp.high):
-        return f"nor are {fixed(sharp.low, 0)} sentences drawn from the ill-behaved component (Theorem 5)"
+        return f"of sentences drawn from the ill-behaved component, none below {fixed(sharp.low, 0)} (Theorem 5)"
     if name == "Theorem 1":
         return f"some prompt of {length} is enough (Theorem 1)"
     sure = f"{100 * (1 - float(spec(m)['delta'])):.0f} %"
