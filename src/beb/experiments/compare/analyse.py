@@ -46,6 +46,9 @@ _ON_PROMPTS: tuple[tuple[str, Part, str], ...] = (
 )
 
 
+_DECIDES_NOTHING = "decides nothing"
+
+
 def compare(*runs: Path | str, level: float | None = None) -> Comparison:
     """Compare finished runs of `beb measure`: the first is the reference, the others are taken against it.
 
@@ -126,7 +129,12 @@ def _against(
     caveats = _caveats(before, after)
     claims = [
         claim(
-            part, key, reading, joint[key], caveat=caveats.get(key, ""), usable=key != "plateau" or key not in caveats
+            part,
+            key,
+            reading,
+            joint[key],
+            caveat=caveats.get(key, ""),
+            usable=not caveats.get(key, "").startswith(_DECIDES_NOTHING),
         )
         for key, part, reading in _ON_PROMPTS
     ]
@@ -168,11 +176,14 @@ def _caveats(before: Measurement, after: Measurement) -> dict[str, str]:
     """What the readings of α rest on in these two runs, by key."""
     found = {}
     if not all(rests(m) for m in (before, after)):
-        found["plateau"] = "decides nothing: the evidence is not shown to rest in both runs"
+        found["plateau"] = f"{_DECIDES_NOTHING}: the evidence is not shown to rest in both runs"
         found["evidence"] = "what acts at this length; no length-free α, as the evidence is not shown to rest"
     lines = [(m.alpha.line.log_inverse_alpha, m.beta_curve.value[0]) for m in (before, after)]
     if all(line.low <= first <= line.high for line, first in lines):
         found["line"] = "within its error it is β before the first sentence in both runs, so it may read β and not α"
+    if any(m.alpha.line.log_inverse_alpha.high < m.alpha.limits.low for m in (before, after)):
+        # A line whose intercept the cap excludes is a fit to something else, and so is its slope.
+        found["line"] = found["line_beta"] = f"{_DECIDES_NOTHING}: the cap excludes this line's α in one of the runs"
     return found
 
 
