@@ -48,9 +48,7 @@ def mixture_limits(evidence: Any, log_ratio: Any) -> MixtureLimits:
     low = max(0.0, float(x.max()))
     clear = d >= _LEAST_DEPARTURE
     high = float((x[clear] - np.log(-np.expm1(-d[clear]))).min()) if clear.any() else math.inf
-    by_prompt = np.logaddexp(-np.maximum(x.max(axis=1), 0.0), np.minimum(d.min(axis=1), 0.0))
+    refuting = (np.logaddexp(-x, d) < -ROUNDING_NATS).any(axis=1)
     room = float(np.logaddexp(-low, min(float(d.min()), 0.0)))
     refuted = room < -ROUNDING_NATS or high < low - ROUNDING_NATS
-    return MixtureLimits(
-        low, math.inf if refuted else max(high, low), int((by_prompt < -ROUNDING_NATS).sum()), x.shape[0], refuted
-    )
+    return MixtureLimits(low, math.inf if refuted else max(high, low), int(refuting.sum()), x.shape[0], refuted)
