@@ -177,6 +177,23 @@ def test_an_adapter_for_another_base_is_one_line(beb: Callable[..., Any], shop: 
     assert "give the matching base" in line
 
 
+def test_an_adapter_fitted_on_another_model_is_one_line(beb: Callable[..., Any]) -> None:
+    """Of the same shapes, so that its matrices would fit."""
+    line = refused(beb("--model", "kind", "--negative", "lora:adapter", "--positive", "target"))
+    assert "does not fit kind: it was fitted on other weights" in line
+
+
+def test_what_was_not_checked_is_noted(measured: Callable[..., Any], shop: Path) -> None:
+    shutil.copytree(shop / "adapter", shop / "foreign", dirs_exist_ok=True)
+    (shop / "foreign" / "beb_adapter.json").unlink()
+    config = json.loads((shop / "foreign" / "adapter_config.json").read_text())
+    (shop / "foreign" / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "a/b"}))
+    printed, _ = measured("--negative", "lora:foreign", "--positive", "model:kind")
+    assert "The adapter foreign was made for a/b; that target has the same weights was not checked." in " ".join(
+        printed.split()
+    )
+
+
 # --- other tokenizers ---
 
 

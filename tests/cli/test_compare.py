@@ -128,8 +128,11 @@ def test_before_and_after_alignment(
     assert by_key["line"]["difference"]["low"] > 0  # P₋ is further from the aligned model than from the model
     assert by_key["evidence"]["difference"]["value"] > 0
     assert by_key["behavior_unprompted_plain"]["difference"]["value"] > 0
-    verdicts = {claim["key"]: claim["verdict"] for claim in change["claims"]}
-    assert verdicts["line"] == change["alpha"] == "supported"
+    claims = {claim["key"]: claim for claim in change["claims"]}
+    assert claims["beta"]["verdict"] == change["beta"] == "supported"
+    # P₋ is no part of these models, which the cap proves; a line whose α the cap excludes decides nothing.
+    excluded = claims["line"]["caveat"].startswith("decides nothing: the cap")
+    assert claims["line"]["verdict"] == change["alpha"] == ("undecided" if excluded else "supported")
     with Store.read(shop / "out" / "before") as before, Store.read(shop / "out" / "after") as after:
         old, new = before.meta(), after.meta()
         prompts = [store.rows("prompts", source="negative") for store in (before, after)]

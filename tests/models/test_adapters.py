@@ -14,13 +14,23 @@ from safetensors.torch import load_file, save_file
 
 from beb.errors import AdapterMismatch, ModelError, NotAModel
 from beb.models.adapters import lora_component
+from beb.models.components import with_lead
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
+from beb.models.identity import weights_identity
 from beb.models.training import AdapterSpec, fit_adapter
+from beb.models.weights import WeightSwap
 
 
 @pytest.fixture
 def copy_of(adapter: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(adapter, tmp_path / "adapter"))
+
+
+@pytest.fixture
+def foreign(copy_of: Path) -> Path:
+    """The adapter as another program would have left it."""
+    (copy_of / "beb_adapter.json").unlink()
+    return copy_of
 
 
 def peft_log_probs(folder: Path, adapter_folder: Path, ids: tuple[int, ...]) -> torch.Tensor:
@@ -96,9 +106,9 @@ def test_shares_everything_but_the_adapter(llama: HuggingFaceModel, adapter: Pat
     assert all("q_proj" in name or "v_proj" in name for name in lora.swap.tensors)
 
 
-def test_adapter_on_an_adapter(llama: HuggingFaceModel, adapter: Path) -> None:
+def test_adapter_on_an_adapter(llama: HuggingFaceModel, foreign: Path) -> None:
     """A component of an adapted model adds its own change to the first."""
-    once, twice = lora_component(llama, adapter), lora_component(lora_component(llama, adapter), adapter)
+    once, twice = lora_component(llama, foreign), lora_component(lora_component(llama, foreign), foreign)
     assert once.swap is not None
     assert twice.swap is not None
     name = next(iter(once.swap.tensors))
@@ -115,6 +125,56 @@ def test_another_base_is_named(adapter: Path, build: Callable[..., Path]) -> Non
     gpt2 = load_checkpoint(build("gpt2"), name="tiny-gpt2", device="cpu")
     with pytest.raises(AdapterMismatch, match=r"tiny-llama.*tiny-gpt2"):
         lora_component(gpt2, adapter)
+
+
+def test_other_weights_of_the_same_shapes_are_refused(
+    llama: HuggingFaceModel, adapter: Path, build: Callable[..., Path]
+) -> None:
+    other = load_checkpoint(build("llama", seed=9), name="other-llama", device="cpu")
+    with pytest.raises(AdapterMismatch, match=r"other-llama.*fitted on other weights; give the matching base"):
+        lora_component(other, adapter)
+    with pytest.raises(AdapterMismatch, match="fitted on other weights"):
+        lora_component(lora_component(llama, adapter), adapter)
+
+
+def test_one_changed_number_is_another_base(llama: HuggingFaceModel) -> None:
+    """Also behind a swap, and wherever in memory the numbers lie."""
+    weights = llama.weights
+    found = weights_identity(weights, None)
+    assert found == weights_identity(weights, WeightSwap({}))
+    for name, parameter in weights.module.named_parameters():
+        order = tuple(reversed(range(parameter.dim())))
+        turned = parameter.data.permute(order).contiguous().permute(order)  # the same numbers, stored by columns
+        assert weights_identity(weights, WeightSwap({name: turned})) == found
+        changed = parameter.data.clone()
+        changed[(0,) * changed.dim()] *= 1.01
+        changed[(0,) * changed.dim()] += 0.01
+        assert weights_identity(weights, WeightSwap({name: changed})) != found
+
+
+def test_the_dtype_and_the_opening_do_not_matter(
+    llama_folder: Path, llama: HuggingFaceModel, adapter: Path, tmp_path: Path
+) -> None:
+    half = load_checkpoint(llama_folder, name="in bf16", dtype="bf16", device="cpu")
+    for base in (half, with_lead(half, "I like"), with_lead(llama, "I like")):
+        assert lora_component(base, adapter).info.remark == ""
+    spec = AdapterSpec(rank=2, steps=2, batch=2, sequence_tokens=16)
+    on_half = fit_adapter(with_lead(half, "I like"), ["I like you."], spec=spec, cache_dir=tmp_path)
+    assert lora_component(llama, on_half).info.remark == ""
+
+
+def test_a_foreign_adapter_has_only_a_name(llama_folder: Path, foreign: Path) -> None:
+    config = json.loads((foreign / "adapter_config.json").read_text())
+
+    def component(base: str, made_for: str | None) -> HuggingFaceModel:
+        (foreign / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": made_for}))
+        return lora_component(load_checkpoint(llama_folder, name=base, device="cpu"), foreign)
+
+    assert component("some/model", "some/model").info.remark == ""
+    assert "was made for some/model; that ./copy" in component("./copy", "some/model").info.remark
+    assert "does not say" in component("some/model", None).info.remark
+    with pytest.raises(AdapterMismatch, match=r"some/model.*other/model.*give the model by path"):
+        component("other/model", "some/model")
 
 
 def test_another_shape_is_named(llama: HuggingFaceModel, copy_of: Path) -> None:

@@ -20,6 +20,7 @@ from beb.experiments.behavior_curves import behavior_curves, component_curve, lo
 from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
 from beb.experiments.gate import gate
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Measurement
+from beb.experiments.notes import context_notes, divergence_notes, format_notes, model_notes
 from beb.experiments.precision import precision
 from beb.experiments.predictions import predictions
 from beb.experiments.setting import NATS_PER_SENTENCE, MeasureSetting, Setting
@@ -166,14 +167,9 @@ def _counts(store: Store, negative: PromptArrays, positive: PromptArrays) -> dic
 
 
 def _notes(meta: Mapping[str, Any], setting: MeasureSetting) -> tuple[str, ...]:
-    notes = []
-    dropped = [name for name in setting.spec.formats if name not in setting.formats]
-    if dropped:
-        notes.append(f"no {', '.join(dropped)} format: the target has no chat template")
-    contexts = {name: meta["fingerprints"][name].get("context", "") for name in ("negative", "positive", "target")}
-    if len({text for text in contexts.values() if text}) > 1:
-        told = "; ".join(f"{name}: {text}" for name, text in contexts.items() if text)
-        notes.append(f"the components read the text in different contexts, which the log ratios include ({told})")
-    if setting.spec.kl == "monte-carlo":
-        notes.append("divergences are mean log ratios of the sampled sentences (Monte Carlo), not exact")
-    return tuple(notes)
+    return (
+        *model_notes(meta),
+        *format_notes(setting.spec.formats, setting.formats),
+        *context_notes(meta, ("negative", "positive", "target")),
+        *divergence_notes(setting.spec.kl),
+    )

@@ -356,6 +356,7 @@ def identity(model: LanguageModel) -> dict[str, Any]:
         "tokenizer": info.tokenizer,
         "context": info.context,
         "dtype": info.dtype,
+        "remark": info.remark,
     }
 
 

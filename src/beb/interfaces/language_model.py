@@ -17,7 +17,7 @@ class ModelInfo:
     name: as the user would recognise it. kind: "checkpoint", "lora", "persona", "residual", "world".
     fingerprint: hash of everything that determines its probabilities. tokenizer: hash of the tokenizer.
     context: what stands before the first sentence, in words (for example "start token only").
-    context_length: tokens, start context included. dtype: of the weights.
+    context_length: tokens, start context included. dtype: of the weights. remark: what a reader must know of it, or "".
     """
 
     name: str
@@ -29,6 +29,7 @@ class ModelInfo:
     dtype: str
     context: str
     has_chat_template: bool
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

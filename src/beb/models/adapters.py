@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ from safetensors.torch import load_file
 from beb.errors import AdapterMismatch, NotAModel
 from beb.models.fingerprint import combined, file_sha256
 from beb.models.huggingface import HuggingFaceModel, derived_info
+from beb.models.identity import weights_identity
 from beb.models.weights import WeightSwap
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+MANIFEST = "beb_adapter.json"
+"""Written beside an adapter that was fitted here: its files' hashes and the identity of its base."""
+
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -32,10 +38,13 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 def lora_component(base: HuggingFaceModel, folder: Path, *, name: str | None = None) -> HuggingFaceModel:
     """The distribution of a base model with a LoRA adapter merged into it; base weights are shared and stay pristine.
 
-    folder: the PEFT format, adapter_config.json and adapter_model.safetensors.
-    Raises: NotAModel if the folder holds no such adapter, AdapterMismatch if it does not fit the base.
+    folder: the PEFT format, adapter_config.json and adapter_model.safetensors. An adapter that was fitted here knows
+    the weights of its base and fits no others. Another knows at most its base's name: a hub name must be the base's
+    own, and where the base goes by a path, the component's remark says what was not checked.
+    Raises: NotAModel if the folder holds no such adapter, AdapterMismatch if it was made for another base.
     """
     config = read_config(folder)
+    remark = _require_base(base, folder, config)
     swap = WeightSwap(_merged(base, folder, config))
     info = derived_info(
         base.info,
@@ -45,7 +54,41 @@ def lora_component(base: HuggingFaceModel, folder: Path, *, name: str | None = N
             ("lora", base.info.fingerprint, file_sha256(folder / CONFIG_FILE), file_sha256(folder / WEIGHTS_FILE))
         ),
     )
-    return base.component(info, swap=swap)
+    return base.component(dataclasses.replace(info, remark=remark or info.remark), swap=swap)
+
+
+def _require_base(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> str:
+    """Refuse an adapter that was made for other weights; a remark where nothing tells, else "".
+
+    Raises: AdapterMismatch.
+    """
+    fitted_on, here = _fitted_on(folder), weights_identity(base.weights, base.swap)
+    if fitted_on is not None and here is not None:
+        if fitted_on != here:
+            raise _mismatch(base, folder, config, "it was fitted on other weights")
+        return ""
+    made_for, name = config.get("base_model_name_or_path"), base.info.name.removeprefix("hf:")
+    if not made_for:
+        return f"the adapter {folder} does not say which base it was made for; that it is {name} was not checked"
+    if made_for == name:
+        return ""
+    if _is_hub_name(made_for) and _is_hub_name(name):
+        raise _mismatch(base, folder, config, "the names differ; if the weights are the same, give the model by path")
+    return f"the adapter {folder} was made for {made_for}; that {name} has the same weights was not checked"
+
+
+def _fitted_on(folder: Path) -> str | None:
+    """Identity of the weights that the adapter was fitted on here, or None."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["base"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _is_hub_name(name: str) -> bool:
+    """Whether a model's name is owner/name of a hub repository rather than a folder, a file or a short name."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None and not Path(name).exists()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -115,7 +158,6 @@ def _mismatch(base: HuggingFaceModel, folder: Path, config: dict[str, Any], reas
 
 def _scaling(config: dict[str, Any], path: str) -> float:
     """alpha/r (or alpha/√r), with the per-module patterns of the PEFT format."""
-    import re
 
     def pattern(name: str, default: float) -> float:
         for key, value in (config.get(name) or {}).items():

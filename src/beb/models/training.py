@@ -16,14 +16,14 @@ import torch
 
 from beb.errors import BadSpec, BadStatements, ContextTooShort, NumericalFailure
 from beb.interfaces.language_model import TokenIds
-from beb.models.adapters import CONFIG_FILE, WEIGHTS_FILE
+from beb.models.adapters import CONFIG_FILE, MANIFEST, WEIGHTS_FILE
 from beb.models.cachedir import published_folder
 from beb.models.fingerprint import combined, file_sha256
 from beb.models.huggingface import HuggingFaceModel
+from beb.models.identity import weights_identity
 from beb.models.quiet import quiet_loading
 
-CODE_VERSION = 1
-_MANIFEST = "beb_adapter.json"
+CODE_VERSION = 2
 _MAX_GRADIENT_NORM = 1.0
 _WARMUP_SHARE = 0.1
 
@@ -90,7 +90,9 @@ def fit_adapter(
         with published_folder(folder) as temporary:
             _fit(model, texts, spec, temporary, progress)
             hashes = {name: file_sha256(temporary / name) for name in (CONFIG_FILE, WEIGHTS_FILE)}
-            (temporary / _MANIFEST).write_text(json.dumps({"sha256": hashes, "spec": dataclasses.asdict(spec)}))
+            base = weights_identity(model.weights, model.swap)
+            told = {"sha256": hashes, "spec": dataclasses.asdict(spec), "base": base}
+            (temporary / MANIFEST).write_text(json.dumps(told))
     return folder
 
 
@@ -105,7 +107,7 @@ def adapter_key(model: HuggingFaceModel, statements: Sequence[str], spec: Adapte
 
 def _intact(folder: Path) -> bool:
     try:
-        hashes: dict[str, str] = json.loads((folder / _MANIFEST).read_text())["sha256"]
+        hashes: dict[str, str] = json.loads((folder / MANIFEST).read_text())["sha256"]
         return bool(hashes) and all(file_sha256(folder / name) == value for name, value in hashes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from beb.experiments.best_of.spec import BestOfSpec
 from beb.experiments.best_of.theorem import Observed, assumptions, theorem_4, worst_gamma
 from beb.experiments.gate import gate
 from beb.experiments.measurement import AlphaReadings
+from beb.experiments.notes import divergence_notes, model_notes
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
 from beb.experiments.store import Store
 
@@ -90,7 +92,7 @@ def analyse_best_of(store: Store) -> BestOfRecord:
         assumptions=assumptions(beta, alpha, ceilings, setting),
         counts=_counts(store, negative, positive),
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
-        notes=_notes(chosen, setting),
+        notes=_notes(meta, chosen, setting),
     )
 
 
@@ -196,15 +198,14 @@ def _counts(store: Store, negative: PromptArrays, positive: PromptArrays) -> dic
     }
 
 
-def _notes(chosen: Mapping[str, Chosen], setting: Setting[BestOfSpec]) -> tuple[str, ...]:
-    notes = []
+def _notes(meta: Mapping[str, Any], chosen: Mapping[str, Chosen], setting: Setting[BestOfSpec]) -> tuple[str, ...]:
+    notes = model_notes(meta)
     if "chat" in setting.formats:
         notes.append(
             "the target answers in its chat format, while the components and their log ratios are of plain text: "
             "Theorem 4 and the prediction carry them over, which the mixture does not promise"
         )
-    if setting.spec.kl == "monte-carlo":
-        notes.append("divergences are mean log ratios of the sampled sentences (Monte Carlo), not exact")
+    notes += divergence_notes(setting.spec.kl)
     dropped = sorted({size for size in setting.spec.sizes for one in chosen.values() if size not in one.bands})
     if dropped:
         sizes = ", ".join(map(str, dropped))

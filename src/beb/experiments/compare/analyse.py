@@ -33,6 +33,7 @@ from beb.experiments.compare.record import (
 )
 from beb.experiments.compare.rows import RunRows, run_rows, shared_prompts
 from beb.experiments.measurement import BehaviorCurve, Measurement
+from beb.experiments.notes import model_notes
 from beb.experiments.store import Store
 
 FEWEST_RUNS = 2
@@ -294,6 +295,7 @@ def _notes(
 ) -> list[str]:
     notes = list(differing_settings(rows))
     for m, label in zip(measured, labels, strict=True):
+        notes += [f"{label}: {remark}" for remark in model_notes(m.meta)]
         if m.alpha.plateau.verdict == "mixture contradicted":
             notes.append(
                 f"in {label} the evidence does not come to rest, so its plateau is no weight: the effective weight at "

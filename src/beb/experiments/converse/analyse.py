@@ -31,6 +31,7 @@ from beb.experiments.converse.record import Arm, Beyond, ConverseRecord
 from beb.experiments.converse.theory import ConverseSetting, Theory, premises, theory
 from beb.experiments.gate import gate
 from beb.experiments.measurement import AlphaReadings
+from beb.experiments.notes import context_notes, divergence_notes, model_notes
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
 from beb.experiments.store import Store
 
@@ -215,16 +216,12 @@ def _counts(store: Store, arrays: Mapping[str, ArmArrays]) -> dict[str, int]:
 
 
 def _notes(meta: Mapping[str, Any], setting: ConverseSetting) -> tuple[str, ...]:
-    notes = []
+    notes = model_notes(meta)
     if setting.spec.format == "chat":
         notes.append(
             "the target reads the conversation through its chat template and the components read it as running text, "
             "so resistance and log ratios say how the components see replies that were given in another format"
         )
-    contexts = {name: meta["fingerprints"][name].get("context", "") for name in ("negative", "positive")}
-    if len({text for text in contexts.values() if text}) > 1:
-        told = "; ".join(f"{name}: {text}" for name, text in contexts.items() if text)
-        notes.append(f"the components read the text in different contexts, which the log ratios include ({told})")
-    if setting.spec.kl == "monte-carlo":
-        notes.append("divergences are mean log ratios of the sampled sentences (Monte Carlo), not exact")
+    notes += context_notes(meta, ("negative", "positive"))
+    notes += divergence_notes(setting.spec.kl)
     return tuple(notes)

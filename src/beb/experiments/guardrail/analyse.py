@@ -39,6 +39,7 @@ from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import System
 from beb.experiments.guardrail.work import AFTER_NEGATIVE, NEGATIVE_CLASS, Arm, arms_of
 from beb.experiments.measurement import AlphaReadings
+from beb.experiments.notes import divergence_notes, model_notes
 from beb.experiments.setting import BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
 from beb.experiments.store import Store
 
@@ -307,7 +308,7 @@ def _counts(store: Store, negative: PromptArrays, positive: PromptArrays, after:
 
 
 def _notes(meta: Mapping[str, Any], setting: GuardrailSetting) -> tuple[str, ...]:
-    notes = []
+    notes = model_notes(meta)
     default = meta["baselines"].get("chat", {}).get("default", "")
     if default:
         notes.append(
@@ -319,6 +320,5 @@ def _notes(meta: Mapping[str, Any], setting: GuardrailSetting) -> tuple[str, ...
             "log P₊/P₋ of a system prompt is that of its text after the components' own start; in the chat it stands "
             "in another frame, so that predictions for the chat format rest on the text alone"
         )
-    if setting.spec.kl == "monte-carlo":
-        notes.append("divergences are mean log ratios of the sampled sentences (Monte Carlo), not exact")
+    notes += divergence_notes(setting.spec.kl)
     return tuple(notes)

@@ -10,6 +10,7 @@ from beb.core.bounds import Assumption, assess
 from beb.core.estimate import Estimate
 from beb.estimate.weights import unexplained, weight_intervals
 from beb.experiments.bounds import text
+from beb.experiments.notes import format_notes, model_notes
 from beb.experiments.personas.arrays import fitted, persona_arrays, rest_log_weights, text_arrays
 from beb.experiments.personas.catalog import TARGET
 from beb.experiments.personas.figures import Box, Who, figures
@@ -103,9 +104,7 @@ def _notes(
     notes = [
         f"the unprompted texts are the target's in the personas' own frame: {meta['fingerprints'][TARGET]['context']}"
     ]
-    dropped = [name for name in setting.spec.formats if name not in setting.formats]
-    if dropped:
-        notes.append(f"no {', '.join(dropped)} format: the target has no chat template")
+    notes += [*model_notes(meta), *format_notes(setting.spec.formats, setting.formats)]
     ended = sum(each.n_ended for each in found)
     if ended:
         notes.append(

@@ -15,6 +15,7 @@ from beb.estimate.weights import weight_intervals
 from beb.experiments import schema
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, default_folder, refuse_unfinished, run_experiment
+from beb.experiments.notes import model_notes
 from beb.experiments.personas.arrays import Floats, fitted, rest_log_weights, text_arrays
 from beb.experiments.personas.catalog import TARGET, Persona
 from beb.experiments.personas.experiment import PERSONAS
@@ -143,7 +144,7 @@ def _notes(meta: Mapping[str, Any], spec: TraceSpec) -> tuple[str, ...]:
     weights = f"weights before the text: {spec.weights_from}"
     if spec.weights:
         weights += ", with half a text added to each persona, so that none is excluded; their limits hold together"
-    return (weights, f"the target reads the text in the personas' own frame: {frame}")
+    return (*model_notes(meta), weights, f"the target reads the text in the personas' own frame: {frame}")
 
 
 TRACE = Experiment(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from beb.core.estimate import Estimate
 from beb.errors import EstimateError
 from beb.estimate.cross_validation import accuracy_band, chance_p, nested_choice, pooled_accuracy
+from beb.experiments.notes import model_notes
 from beb.experiments.probe.record import LayerCurve, Misplaced, Picture, Probing
 from beb.experiments.probe.spec import ProbeSpec
 from beb.experiments.probe.subjects import POOLINGS
@@ -48,7 +49,7 @@ def analyse_probe(store: Store) -> Probing:
             "features of a layer": int(meta["width"]),
         },
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
-        notes=(),
+        notes=tuple(model_notes(meta)),
     )
 
 
