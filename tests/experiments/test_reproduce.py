@@ -217,7 +217,8 @@ def test_shifts_by_explicit_pairing(raw: dict[str, Any], readings: dict[tuple[st
     error = math.sqrt(0.9 * ((np.array(without) - np.mean(without)) ** 2).sum())
     e = readings["Guardrail", "shift, half-way points"].recomputed
     assert e.value == pytest.approx(whole)
-    assert t.isf(0.025, 9) * error <= e.width / 2 + 1e-12 < 1.3 * t.isf(0.025, 9) * error
+    # The inverted test counts four pseudo-prompts and looks beyond the segment of the crossing, so it is wider.
+    assert t.isf(0.025, 9) * error <= e.width / 2 + 1e-12 < 2.5 * t.isf(0.025, 9) * error
     assert (e.n, e.unit) == (10, "sentences")
     e = readings["Guardrail", "shift, logistic midpoints"].recomputed
     assert e.value == pytest.approx(_logistic(a.mean(axis=0))[1] - _logistic(b.mean(axis=0))[1], abs=3e-3)

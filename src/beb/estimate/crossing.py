@@ -18,7 +18,7 @@ from beb.errors import BadSpec
 from beb.estimate.checks import Array, check_bounds, check_lengths, check_level, matrix
 from beb.estimate.curves import B_RANGE
 from beb.estimate.quantiles import t_quantile
-from beb.estimate.shift import LEAST_PROMPTS, UNIT, midpoints
+from beb.estimate.shift import LEAST_PROMPTS, UNIT
 
 MOST_GRID_POINTS = 600
 POINTS_PER_SENTENCE = 50
@@ -26,6 +26,21 @@ _WORDS = "length at which the mean curve, joined by straight lines, first reache
 _SET = "lengths at which a t test does not exclude 0 (four pseudo-prompts at the corners added)"
 # Prompts at the corners of [-1, 1]², so that prompts which all agree do not pass for certainty (Agresti & Coull).
 _CORNERS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+
+
+def first_crossings(curves: Array, lengths: Array) -> Array:
+    """Where every curve, joined by straight lines, first reaches 0. curves: (d, k) B in [-1, 1]. lengths: (k,).
+
+    Returns: (d,) sentences; -inf where the first point is at or below 0 and inf where all lie above.
+    """
+    below = curves <= 0
+    after = np.maximum(below.argmax(axis=1), 1)
+    rows = np.arange(curves.shape[0])
+    y0, y1 = curves[rows, after - 1], curves[rows, after]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inner = lengths[after - 1] + y0 / (y0 - y1) * (lengths[after] - lengths[after - 1])
+    answer: Array = np.where(below[:, 0], -math.inf, np.where(below.any(axis=1), inner, math.inf))
+    return answer
 
 
 def crossing(behavior: Any, lengths: Sequence[int], *, level: float) -> Estimate:
@@ -43,7 +58,7 @@ def crossing(behavior: Any, lengths: Sequence[int], *, level: float) -> Estimate
     columns = np.vstack([y, np.repeat(_CORNERS[:, :1], n.size, axis=1)]) @ weights.T
     error = columns.std(axis=0, ddof=1) / math.sqrt(len(columns))
     accepted = x[np.abs(columns.mean(axis=0)) <= t_quantile(level, len(y) - 1) * error]
-    value = float(midpoints(y.mean(axis=0)[None], n, "crossing")[0])
+    value = float(first_crossings(y.mean(axis=0)[None], n)[0])
     step = float(x[1] - x[0])
     low = _least(accepted, n, value) - step
     high = -_least(-accepted[::-1], -n[::-1], -value) + step
@@ -64,17 +79,43 @@ def crossing_shift(moved: Any, base: Any, lengths: Sequence[int], *, level: floa
     b, _ = _curve(base, lengths, "base curve")
     if a.shape != b.shape:
         raise BadSpec(f"paired curves have shapes {a.shape} and {b.shape}; give the same prompts twice")
-    x, weights = _grid(n)
-    accepted = _hotelling(a, b, weights) <= t_quantile(level, len(a) - 1) ** 2
-    found = midpoints(np.stack([a.mean(axis=0), b.mean(axis=0)]), n, "crossing")
-    value = float(np.subtract(*np.clip(found, n[0], n[-1])))
-    differences = (x[:, None] - x[None, :])[accepted]
-    up = bool(accepted[-1].any() or accepted[:, 0].any() or found[0] == math.inf or found[1] == -math.inf)
-    down = bool(accepted[0].any() or accepted[:, -1].any() or found[0] == -math.inf or found[1] == math.inf)
-    step = float(x[1] - x[0])
+    return _difference((a, n), (b, n), paired=True, level=level)
+
+
+def crossing_difference(
+    moved: Any, moved_lengths: Sequence[int], base: Any, base_lengths: Sequence[int], *, level: float
+) -> Estimate:
+    """Crossing of `moved` less crossing of `base`, measured on different prompts.
+
+    moved, base: (n_prompts, k) and (n_prompts', k'), as in `crossing`, each with its own lengths.
+    Interval: as in `crossing_shift`, without covariance, t with the degrees of freedom of the smaller sample.
+    Returns: n is the smaller number of prompts. Raises: as `crossing`.
+    Assumes: prompts independent, within and between the two samples.
+    """
+    check_level(level)
+    sides = _curve(moved, moved_lengths, "moved curve"), _curve(base, base_lengths, "base curve")
+    return _difference(*sides, paired=False, level=level)
+
+
+_Side = tuple[Array, Array]
+
+
+def _difference(moved: _Side, base: _Side, *, paired: bool, level: float) -> Estimate:
+    """Range of x - x' over the accepted pairs. moved, base: (n_prompts, k) behavior and its (k,) lengths."""
+    (a, n), (b, m) = moved, base
+    (x, weights), (y, others) = _grid(n), _grid(m)
+    n_prompts = min(len(a), len(b))
+    accepted = _hotelling(a, b, weights, others, paired=paired) <= t_quantile(level, n_prompts - 1) ** 2
+    upper, lower = (float(first_crossings(c.mean(axis=0)[None], z)[0]) for c, z in ((a, n), (b, m)))
+    value = float(np.clip(upper, n[0], n[-1]) - np.clip(lower, m[0], m[-1]))
+    differences = (x[:, None] - y[None, :])[accepted]
+    up = bool(accepted[-1].any() or accepted[:, 0].any() or upper == math.inf or lower == -math.inf)
+    down = bool(accepted[0].any() or accepted[:, -1].any() or upper == -math.inf or lower == math.inf)
+    step = float(max(x[1] - x[0], y[1] - y[0]))
     low = -math.inf if down else min(value, float(differences.min(initial=value))) - step
     high = math.inf if up else max(value, float(differences.max(initial=value))) + step
-    return Estimate(value, low, high, level, len(a), UNIT, f"difference of: {_WORDS}; paired, {_SET}")
+    how = "paired" if paired else "different prompts"
+    return Estimate(value, low, high, level, n_prompts, UNIT, f"difference of: {_WORDS}; {how}, {_SET}")
 
 
 def _curve(behavior: Any, lengths: Sequence[int], name: str) -> tuple[Array, Array]:
@@ -105,15 +146,25 @@ def _least(accepted: Array, n: Array, value: float) -> float:
     return min(value, float(n[-1]))
 
 
-def _hotelling(a: Array, b: Array, weights: Array) -> Array:
-    """(g, g) T² of the pair of means (a at x, b at x') against 0."""
-    k = weights.shape[1]
-    rows = np.vstack([np.hstack([a, b]), np.repeat(_CORNERS, k, axis=1)])
-    mean, covariance = rows.mean(axis=0), np.cov(rows, rowvar=False) / len(rows)
-    means = weights @ mean[:k], weights @ mean[k:]
-    va = np.einsum("gk,kl,gl->g", weights, covariance[:k, :k], weights)[:, None]
-    vb = np.einsum("gk,kl,gl->g", weights, covariance[k:, k:], weights)[None, :]
-    c = weights @ covariance[:k, k:] @ weights.T
-    ma, mb = means[0][:, None], means[1][None, :]
+def _hotelling(a: Array, b: Array, weights: Array, others: Array, *, paired: bool) -> Array:
+    """(g, g') T² of the pair of means (a at x, b at x') against 0; weights (g, k) of a's lengths, others (g', k')."""
+    (mean_a, mean_b), (vaa, vbb, vab) = _moments(a, b, paired=paired)
+    va = np.einsum("gk,kl,gl->g", weights, vaa, weights)[:, None]
+    vb = np.einsum("gk,kl,gl->g", others, vbb, others)[None, :]
+    c = weights @ vab @ others.T
+    ma, mb = (weights @ mean_a)[:, None], (others @ mean_b)[None, :]
     answer: Array = (ma**2 * vb - 2 * ma * mb * c + mb**2 * va) / (va * vb - c**2)
     return answer
+
+
+def _moments(a: Array, b: Array, *, paired: bool) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    """Means of both samples with the pseudo-prompts, and the covariances of these means."""
+    wide = [
+        np.vstack([each, np.repeat(_CORNERS[:, i : i + 1], each.shape[1], axis=1)]) for i, each in enumerate((a, b))
+    ]
+    means = wide[0].mean(axis=0), wide[1].mean(axis=0)
+    if not paired:
+        own = [np.atleast_2d(np.cov(each, rowvar=False)) / len(each) for each in wide]
+        return means, (own[0], own[1], np.zeros((a.shape[1], b.shape[1])))
+    k, both = a.shape[1], np.cov(np.hstack(wide), rowvar=False) / len(wide[0])
+    return means, (both[:k, :k], both[k:, k:], both[:k, k:])

@@ -9,14 +9,15 @@ import numpy as np
 
 from beb.core.estimate import Estimate
 from beb.estimate.checks import Array
+from beb.estimate.crossing import crossing, crossing_difference, crossing_shift
 from beb.estimate.curves import LogisticFit, fit_logistic
-from beb.estimate.shift import Midpoint, area_shift, midpoint, midpoint_difference, midpoint_shift
+from beb.estimate.shift import area_shift, midpoint_difference, midpoint_shift
 from beb.estimate.summaries import summary_line
 from beb.experiments.published import Curve, Published
 from beb.experiments.reproduction import GUARDRAIL, PRETRAINED, Reading
 from beb.experiments.spec import derive_seed
 
-_KINDS: tuple[tuple[Midpoint, str], ...] = (("logistic", "logistic midpoints"), ("crossing", "half-way points"))
+_LOGISTIC, _HALF_WAY = "logistic midpoints", "half-way points"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,15 +38,15 @@ def response_readings(published: Published, *, level: float, seed: int) -> Itera
         yield from _curve(responses, level, seed)
     paper = published.readings.guardrail_shift_sentences
     pair = (guarded.behavior, plain.behavior, plain.lengths)
-    for kind, words in _KINDS:
-        shift = midpoint_shift(*pair, kind=kind, level=level)
+    for words, of in ((_LOGISTIC, midpoint_shift), (_HALF_WAY, crossing_shift)):
+        shift = of(*pair, level=level)
         yield Reading(GUARDRAIL, f"shift, {words}", paper, shift, _shift_note(shift))
     shift = area_shift(*pair, level=level)
     note = "mean displacement of the fall, tails included; needs no law"
     yield Reading(GUARDRAIL, "shift, area between the curves", paper, shift, note)
-    for kind, words in _KINDS:
-        sides = (plain.behavior, plain.lengths, pretrained.behavior, pretrained.lengths)
-        difference = midpoint_difference(*sides, kind=kind, level=level)
+    sides = (plain.behavior, plain.lengths, pretrained.behavior, pretrained.lengths)
+    for words, apart in ((_LOGISTIC, midpoint_difference), (_HALF_WAY, crossing_difference)):
+        difference = apart(*sides, level=level)
         note = "aligned without system prompt minus pretrained; different prompts, not paired"
         yield Reading(PRETRAINED, f"difference of {words}", None, difference, note)
 
@@ -74,8 +75,8 @@ def _curve(responses: _Responses, level: float, seed: int) -> Iterator[Reading]:
     fit = fit_logistic(y, n, high=1.0, level=level, rng=rng)
     note = "; ".join(filter(None, (f"B of P₊ taken as 1, of P₋ fitted as {fit.low_level:.2f}", fit.note)))
     yield Reading(section, "midpoint, logistic", None, fit.midpoint, note)
-    crossing = midpoint(y, n, kind="crossing", level=level)
-    yield Reading(section, "half-way point (B = 0)", None, crossing, _predicted(responses, level))
+    half_way = crossing(y, n, level=level)
+    yield Reading(section, "half-way point (B = 0)", None, half_way, _predicted(responses, level))
     yield Reading(section, "β, slope of the logistic", responses.beta, fit.slope, _slope_note(fit, responses.beta))
 
 
