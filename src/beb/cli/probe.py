@@ -13,7 +13,7 @@ QUICK = {"statements": 60}
 
 def probe(
     model: Annotated[
-        str, typer.Option(help="A checkpoint: smollm2, a folder, a .gguf file, a hub name or lora:PATH.")
+        str, typer.Option(help="smollm2, a folder, a .gguf file, a hub name, lora:PATH or world:NAME.")
     ] = "smollm2",
     behavior: Annotated[
         list[str] | None,

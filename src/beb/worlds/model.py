@@ -43,6 +43,11 @@ class WorldDistributions(Distributions):
         with np.errstate(divide="ignore"):
             return np.log(self._chain.probabilities(self._states.take(slice(start, stop))))
 
+    def log_posterior(self, start: int, stop: int) -> FloatArray:
+        """(stop - start, n_chains) log weight of each chain that is mixed, after the complete sentences; nats."""
+        joint = self._states.take(slice(start, stop)).log_joint.T
+        return joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
+
 
 class WorldModel(LanguageModel):
     """One role of a world: the target or a component.
@@ -105,7 +110,7 @@ class WorldModel(LanguageModel):
         asked = "" if system is None else " and takes no system prompt"
         raise NoChatTemplate(f"world {self._world!r} has no chat template{asked}; use the plain format")
 
-    def distributions(self, sequences: Sequence[TokenIds]) -> Distributions:
+    def distributions(self, sequences: Sequence[TokenIds]) -> WorldDistributions:
         """Exact distributions of every token of every sequence.
 
         Raises: ContextTooShort; NumericalFailure if an impossible token is not the last of its sequence; BadSpec.

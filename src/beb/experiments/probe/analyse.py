@@ -14,7 +14,7 @@ from beb.estimate.cross_validation import accuracy_band, chance_p, nested_choice
 from beb.experiments.notes import model_notes
 from beb.experiments.probe.record import LayerCurve, Misplaced, Picture, Probing
 from beb.experiments.probe.spec import ProbeSpec
-from beb.experiments.probe.subjects import POOLINGS
+from beb.experiments.probe.subjects import POOLINGS, WORLD_SENTENCES
 from beb.experiments.probe.work import stored_states
 from beb.experiments.spec import derive_seed
 from beb.experiments.store import Store
@@ -49,7 +49,16 @@ def analyse_probe(store: Store) -> Probing:
             "features of a layer": int(meta["width"]),
         },
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
-        notes=tuple(model_notes(meta)),
+        notes=(*model_notes(meta), *_world_notes(spec)),
+    )
+
+
+def _world_notes(spec: ProbeSpec) -> tuple[str, ...]:
+    if not spec.model.startswith("world:"):
+        return ()
+    return (
+        f"statements are independent texts of {WORLD_SENTENCES} sentences from each component of an exact model; layer "
+        "0 says which token was read, layer 1 what the model has concluded: the components' weights and the next token",
     )
 
 

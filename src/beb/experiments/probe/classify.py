@@ -59,13 +59,17 @@ def fit_separator(features: Floats, positive: NDArray[np.bool_], *, seed: int) -
     return Separator(weights, float(machine.intercept_[0] - weights @ scaler.mean_))
 
 
-def statement_folds(texts: Sequence[str], positive: NDArray[np.bool_], *, seed: int) -> NDArray[np.int64]:
+def statement_folds(
+    texts: Sequence[str], positive: NDArray[np.bool_], *, seed: int, independent: bool = False
+) -> NDArray[np.int64]:
     """(n,) fold of each statement: stratified by pole, shuffled by `seed`, near-duplicates (of either pole) together.
 
+    independent: the texts are independent draws, so that also equal ones are observations of their own.
     Raises: BadStatements.
     """
     labels = np.where(positive, CLASSES.index("positive"), CLASSES.index("negative")).astype(np.int64)
-    return fold_numbers(labels, near_duplicate_groups(texts), n_folds=N_FOLDS, seed=seed)
+    groups = np.arange(len(texts)) if independent else near_duplicate_groups(texts)
+    return fold_numbers(labels, groups, n_folds=N_FOLDS, seed=seed)
 
 
 def decisions(features: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64], *, seed: int) -> Floats:

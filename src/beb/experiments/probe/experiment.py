@@ -48,11 +48,12 @@ def probe(
 ) -> Probing:
     """How well a linear support vector machine tells a behavior's poles apart in each layer of a model.
 
-    model: a checkpoint, as `beb.load_model` takes it. behaviors: one or several, as `beb.load_behavior` takes them.
-    spec: everything else; its model and behaviors are replaced by the two arguments. out: run folder (default:
-    runs/MODEL-BEHAVIOR-probe); an interrupted run there is continued. offline: never fetch anything.
+    model: a checkpoint, as `beb.load_model` takes it, or world:NAME, which has a behavior of its own. behaviors: one or
+    several, as `beb.load_behavior` takes them. spec: everything else; its model and behaviors are replaced by the two
+    arguments. out: run folder (default: runs/MODEL-BEHAVIOR-probe); an interrupted run there is continued. offline:
+    never fetch anything.
     Returns: a Probing; `result.curves[0].nested.value, .low, .high`, `result.to_frame()`.
-    Raises: kinds of `beb.errors.BebError`; BadSpec for an exact world, which has no hidden states.
+    Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Appendix K.
     """
     names = (behaviors,) if isinstance(behaviors, str) else tuple(behaviors)

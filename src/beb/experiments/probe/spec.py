@@ -32,5 +32,7 @@ class ProbeSpec(ModelSpec):
     @property
     def named_after(self) -> tuple[str, ...]:
         """What a run folder of this specification is called after."""
+        if self.model.startswith("world:"):
+            return (self.model,)
         more = len(self.behaviors) - 1
         return (self.model, self.behaviors[0], *([f"and-{more}-more"] if more else []))

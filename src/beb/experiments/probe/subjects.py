@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,20 @@ from beb.behaviors.packs import load_behavior
 from beb.errors import BadSpec, BadStatements
 from beb.experiments.execute import Progress
 from beb.experiments.probe.spec import ProbeSpec
+from beb.experiments.spec import derive_seed
 from beb.experiments.subjects import Places, identity
 from beb.models.fingerprint import combined
+from beb.worlds.catalog import get_world
+from beb.worlds.model import world_model
+from beb.worlds.representations import WorldRepresenter
+from beb.worlds.statements import draw_texts
+from beb.worlds.world import World
 
 if TYPE_CHECKING:
     from beb.models.huggingface import HuggingFaceModel
 
-POLES = ("negative", "positive")
+POLES: tuple[Literal["negative"], Literal["positive"]] = ("negative", "positive")
+WORLD_SENTENCES = 4
 POOLINGS = ("last", "mean")
 MIN_DISTINCT = 2 * N_FOLDS
 
@@ -41,11 +48,16 @@ class Representer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProbeSubjects:
-    """statements: behavior -> pole -> distinct statements, as many of each pole."""
+    """statements: behavior -> pole -> statements, as many of each pole.
+
+    independent: whether they are independent draws, so that one that occurs twice is two observations; written
+    statements are not, and those that share most of their words are one observation.
+    """
 
     represent: Representer
     statements: Mapping[str, Poles]
     fingerprints: Mapping[str, Any]
+    independent: bool = False
 
 
 class ModelRepresenter:
@@ -69,13 +81,10 @@ class ModelRepresenter:
 def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjects:
     """Load the statements and the model.
 
-    Raises: BadSpec for an exact world, which has no hidden states; BadStatements; UnknownName; ModelError kinds.
+    Raises: BadSpec, BadStatements, UnknownName, ModelError kinds.
     """
     if spec.model.startswith("world:"):
-        raise BadSpec(
-            f"probe reads hidden states, and the exact world {spec.model!r} has none; it needs a checkpoint: give "
-            "--model smollm2, a folder, a .gguf file, a hub name or lora:PATH"
-        )
+        return world_subjects(spec, get_world(spec.model.removeprefix("world:")))
     from beb.models.catalog import load_model
     from beb.models.huggingface import HuggingFaceModel
 
@@ -90,6 +99,33 @@ def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjec
         raise BadSpec(f"probe reads hidden states and needs a checkpoint, not {model.info.name} ({model.info.kind})")
     fingerprints = {"target": identity(model), "behavior": _behaviors_identity(behaviors)}
     return ProbeSubjects(ModelRepresenter(model), statements, fingerprints)
+
+
+def world_subjects(spec: ProbeSpec, world: World) -> ProbeSubjects:
+    """The states of an exact world's target, and texts drawn from its components.
+
+    Raises: BadSpec if anything is asked for that a world does not have.
+    """
+    for option, value, reason in (
+        ("behavior", spec.behaviors != ProbeSpec().behaviors, "which has one of its own"),
+        ("undesired", spec.undesired, "which says itself what is desired"),
+        ("dtype", spec.dtype != ProbeSpec().dtype, "which has no weights"),
+    ):
+        if value:
+            raise BadSpec(f"--{option} does not fit a world, {reason}; leave it out")
+    poles: dict[str, tuple[str, ...]] = {
+        pole: tuple(
+            draw_texts(world, pole, spec.statements, WORLD_SENTENCES, np.random.default_rng(derive_seed(*name, pole)))
+        )
+        for pole, name in ((pole, (spec.seed, "probe", "world")) for pole in POLES)
+    }
+    model = world_model(world, "target")
+    fingerprints = {
+        "target": identity(model),
+        "behavior": {"name": world.name, "fingerprint": "", "source": f"{WORLD_SENTENCES} sentences of a component"},
+    }
+    represent = WorldRepresenter(model, len(world.chains("target")))
+    return ProbeSubjects(represent, {world.name: poles}, fingerprints, independent=True)
 
 
 def chosen_statements(behavior: Behavior, most: int) -> dict[str, tuple[str, ...]]:

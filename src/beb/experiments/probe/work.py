@@ -64,7 +64,8 @@ class ProbeWorker:
     def _classify(self, item: Item) -> Rows:
         features, positive, texts = stored_states(self._store, item.variant, item.source)
         name = (self._spec.seed, "probe", item.variant)
-        folds = statement_folds(texts, positive, seed=derive_seed(*name, "folds") % 2**32)
+        seed = derive_seed(*name, "folds") % 2**32
+        folds = statement_folds(texts, positive, seed=seed, independent=self._subjects.independent)
         seed = derive_seed(*name, "solver") % 2**31
         rows = []
         for layer in range(item.first, item.stop):
