@@ -52,6 +52,10 @@ class Law(ABC):
         """Smallest and largest θ searched."""
 
     @abstractmethod
+    def natural(self) -> tuple[bool, ...]:
+        """(p,) whether a limit of θ is one of the quantity itself (B >= -1, p <= 1) and not the edge of a search."""
+
+    @abstractmethod
     def starts(self, frame: Frame, curve: Array, weights: Array) -> list[Array]:
         """One or more (d, p): the best points of a grid for the curves (d, k)."""
 
@@ -130,6 +134,10 @@ class Logistic(Law):
         first, last = search_limits(frame.n)
         return np.append(first, [below, below]), np.append(last, [above, above])
 
+    def natural(self) -> tuple[bool, ...]:
+        levels = self.scale == "behavior"
+        return False, False, levels, levels
+
     def starts(self, frame: Frame, curve: Array, weights: Array) -> list[Array]:
         lower, upper = self.limits(frame)
         b, m = (x.ravel() for x in np.meshgrid(*(np.linspace(lower[i], upper[i], 20) for i in (0, 1))))
@@ -155,9 +163,11 @@ class PowerLaw(Law):
     """C (n + 1)^{−a} + K; θ = (K, C, log a).
 
     The argument is n + 1, the number of the sentence that is read or written after n of them, so that the law is
-    finite at n = 0; for large n it is Anil et al.'s C n^{−a} + K.
+    finite at n = 0; for large n it is Anil et al.'s C n^{−a} + K. On scale "behavior" K, the value after endlessly many
+    sentences, and K + C, the value before any, lie within [-1, 1].
     """
 
+    scale: Scale
     name = "power law"
 
     def curve(self, theta: Array, n: Array) -> Array:
@@ -173,7 +183,13 @@ class PowerLaw(Law):
     def limits(self, frame: Frame) -> tuple[Array, Array]:
         wide = 40 * frame.spread
         small, large = math.log(0.02), math.log(LARGEST_EXPONENT)
+        if self.scale == "behavior":
+            return np.array([-1.0, -2.0, small]), np.array([1.0, 2.0, large])
         return np.array([frame.low - wide, -wide, small]), np.array([frame.high + wide, wide, large])
+
+    def natural(self) -> tuple[bool, ...]:
+        levels = self.scale == "behavior"
+        return levels, levels, False
 
     def starts(self, frame: Frame, curve: Array, weights: Array) -> list[Array]:
         lower, upper = self.limits(frame)
@@ -242,6 +258,10 @@ class Bayesian(Law):
             upper = [frame.high + 2 * frame.spread, most, max(steep, math.log(10 * most)), late + 9 * span]
         keep = [0, 1, 2, 3] if self.efficiency is None else [0, 1, 3]
         return np.array(lower)[keep], np.array(upper)[keep]
+
+    def natural(self) -> tuple[bool, ...]:
+        certain = self.scale == "behavior"  # p₁ = 1
+        return (certain, False, False, False) if self.efficiency is None else (certain, False, False)
 
     def starts(self, frame: Frame, curve: Array, weights: Array) -> list[Array]:
         lower, upper = self.limits(frame)

@@ -119,7 +119,7 @@ def compare_laws(
         )
     if efficiency is None and scale == "behavior":
         efficiency = 1.0
-    laws: tuple[Law, ...] = (Logistic(scale), PowerLaw(), Bayesian(scale, efficiency))
+    laws: tuple[Law, ...] = (Logistic(scale), PowerLaw(scale), Bayesian(scale, efficiency))
     y = y[np.lexsort(y.T[::-1])]  # folds depend on the prompts and the generator, not on the prompts' order
     return _compare(laws, y[rng.permutation(y.shape[0])], n, scale=scale, level=level, n_folds=n_folds)
 
@@ -192,9 +192,10 @@ def _parameters(
     """Readable parameters with sandwich limits; infinite where the curve does not determine one.
 
     A prompt's influence on θ is (JᵀWJ)⁻¹ JᵀW(yᵢ − curve), W = 1/variance; Student's t with n − 1 degrees of freedom.
-    Where θ lies at a limit (B = −1, or the edge of the search) it has no error of its own: it is held there for the
-    others and shown with infinite limits. The law is taken as linear in θ: where a logarithm is uncertain by more than
-    a factor e^5 either way (a curve that may as well be flat has no slope), that fails for all parameters.
+    Where θ lies at a limit of the quantity itself (B = −1) it has no error of its own: it is held there for the others
+    and shown with infinite limits. At the edge of a search the others only make up for it, so that none is determined.
+    The law is taken as linear in θ: where a logarithm is uncertain by more than a factor e^5 either way (a curve that
+    may as well be flat has no slope), that fails for all parameters.
     """
     inside = np.all([theta > law.limits(frame)[0] + AT_LIMIT, theta < law.limits(frame)[1] - AT_LIMIT], axis=0)
     curve, jacobian = law.curve(theta[None], frame.n)[0], law.jacobian(theta[None], frame.n)[0][:, inside]
@@ -204,7 +205,8 @@ def _parameters(
     readable, labels = law.readable(theta), law.labels(UNITS[scale])
     critical = t_quantile(level, y.shape[0] - 1)
     error = np.full(theta.size, math.inf)
-    if inside.any() and (size > 0).all() and np.linalg.cond(normal / np.outer(size, size)) < WORST_CONDITION:
+    usable = bool((inside | np.array(law.natural())).all() and inside.any() and (size > 0).all())
+    if usable and np.linalg.cond(normal / np.outer(size, size)) < WORST_CONDITION:
         influence = (y - curve) @ weighted @ np.linalg.inv(normal)
         slopes = _slopes(law, theta)
         spread = (influence @ slopes[:, inside].T).std(axis=0, ddof=1) / math.sqrt(y.shape[0])

@@ -90,7 +90,7 @@ def _decay_findings(d: DecayReport | None) -> tuple[Finding, ...]:
         return ()
     words = {
         "falls": "Yes: a sentence tells less, the later it stands in the prompt",
-        "does not fall": "No: later sentences tell as much as the first",
+        "does not fall": "No: later sentences tell as much as the first, or more",
         "undecided": "Not decided",
     }
     sentence = (
@@ -99,7 +99,7 @@ def _decay_findings(d: DecayReport | None) -> tuple[Finding, ...]:
     )
     under = f"The largest β whose β/k^η stays under the curve is {with_interval(d.beta_under)} nats per sentence"
     told = [_length(bound.reading, bound.relaxed, bound.constant) for bound in d.bounds]
-    detail = f"{under}. Sentences for some misaligning prompt: {'; '.join(told)}."
+    detail = f"{under}. Sentences for some misaligning prompt, if the decay goes on so: {'; '.join(told)}."
     if d.decay.note:
         detail += f" {_capital(one_line(d.decay.note))}."
     return (Finding("Does a sentence tell less, the later it comes?", sentence, detail),)
@@ -158,11 +158,11 @@ def _chart(number: int, curve: CurveLaws) -> Chart:
         title=f"{_capital(one_line(curve.name))}, and the laws nearest to it",
         caption=f"Band: the whole curve at once (light), each point (darker). {count_text(band.n, 'prompt')}.",
         alt=(
-            f"{one_line(curve.name)} against the number of sentences, from "
+            f"{one_line(curve.name)} against the number of {curve.unit_of_length}, from "
             f"{with_interval(band.at(band.lengths[0]))} to {with_interval(band.at(band.lengths[-1]))}, with three fits."
         ),
-        x_title="sentences before, n",
-        y_title="behavior expectation B (−1 … +1)" if is_behavior else "nats per sentence",
+        x_title="turn" if curve.unit_of_length == "turns" else "sentences before, n",
+        y_title="behavior expectation B (−1 … +1)" if is_behavior else "negative log-likelihood (nats per sentence)",
         y_range=(-1.06, 1.06) if is_behavior else _range((*band.low, *band.high, *fits), band.value),
         x_range=(band.lengths[0] - 0.25, band.lengths[-1] + 0.25),
     )
@@ -195,12 +195,14 @@ def _decay_section(d: DecayReport) -> Section:
         ("β of the fit", with_interval(d.decay.beta), "nats per sentence", "of the first sentence; least squares"),
         ("β under the curve", with_interval(d.beta_under), "nats per sentence", "largest at this η; enters the bound"),
     )
+    tested = count_text(len(d.curve.lengths), "sentence")
     return Section(
         "decay",
         "Decay",
         "Does a sentence tell less, the later it comes?",
         "Appendix I of Wolf et al. lets sentence k be worth β/k^η only. Theorem 1 takes the smallest value of the "
-        "curve for every sentence. Both are valid for the curve; the shorter length may be used. The limits of each "
+        f"curve for every sentence. Both hold on the curve as far as it was tested, {tested}; beyond it neither is "
+        "known to hold, and a longer length than that supposes that the decay goes on as it was. The limits of each "
         "bound carry those of all its inputs together.",
         tables=(
             Table("The fitted decay", ("quantity", "value", "unit", "meaning"), fitted),
@@ -237,12 +239,14 @@ def _decay_chart(d: DecayReport) -> Chart:
 
 
 def _methods(r: LawsRecord) -> dict[str, Estimate | Band]:
-    first = r.curves[0].comparison
-    named: dict[str, Estimate | Band] = {
-        "difference of laws": first.differences[0].difference,
-        "log-likelihood, left out": first.laws[0].held_out_log_likelihood,
-        "parameters": first.laws[0].parameters[0].estimate,
-    }
+    named: dict[str, Estimate | Band] = {}
+    if r.curves:
+        first = r.curves[0].comparison
+        named = {
+            "difference of laws": first.differences[0].difference,
+            "log-likelihood, left out": first.laws[0].held_out_log_likelihood,
+            "parameters": first.laws[0].parameters[0].estimate,
+        }
     if r.decay is not None:
         named |= {"η": r.decay.decay.eta_measured, "β under the curve": r.decay.beta_under}
         bound = next((b.relaxed for b in r.decay.bounds if b.relaxed is not None), None)

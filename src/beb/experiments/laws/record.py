@@ -21,14 +21,15 @@ Falls = Literal["falls", "does not fall", "undecided"]
 class CurveLaws:
     """The laws of one curve.
 
-    name: "target's negative log-likelihood of P₋ text", or "behavior, FORMAT". band: the curve as measured.
-    n_left_out: prompts without a value at every length, left out.
+    name: for example "behavior, FORMAT". band: the curve as measured. n_left_out: prompts (or conversations) without a
+    value at every length, left out. unit_of_length: "sentences" or "turns".
     """
 
     name: str
     band: Band
     comparison: LawComparison
     n_left_out: int
+    unit_of_length: str = "sentences"
 
     @property
     def row_label(self) -> str:
