@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.special import expit
 
-from beb.core.bounds import random_prompt, single_prompt
-from beb.core.estimate import Band, Estimate
+from beb.core.bounds import converse, random_prompt, single_prompt
 from beb.core.logspace import log_odds
 from beb.errors import GateFailed
 from beb.experiments.experiment import run_with_subjects
@@ -26,6 +23,7 @@ from beb.worlds.exact import Truth, truth
 from beb.worlds.scorer import WorldScorer
 from beb.worlds.text_world import text_world
 from beb.worlds.world import World
+from run_coverage import Shown, Verdicts, judged, run_folder
 
 SENTENCES = 5
 PROMPTS = (8, 20, 40)  # few, more, and the default
@@ -69,11 +67,11 @@ def measure_world(seed: int, *, fallible: bool) -> tuple[World, Measurement]:
         scorer = FallibleScorer(world, rng)
         known = {**subjects.fingerprints, "scorer": {"confusion": [list(row) for row in scorer.info.confusion or ()]}}
         subjects = replace(subjects, scorer=scorer, fingerprints=known)
-    with tempfile.TemporaryDirectory() as folder:
-        return world, run_with_subjects(MEASURE, spec, subjects, Path(folder))
+    with run_folder() as folder:
+        return world, run_with_subjects(MEASURE, spec, subjects, folder)
 
 
-def verdicts(seed: int, *, fallible: bool = False) -> dict[str, tuple[bool, float]] | None:
+def verdicts(seed: int, *, fallible: bool = False) -> Verdicts | None:
     """Per printed interval: does it hold the truth, and how wide is it? None if the gate refused the world."""
     try:
         world, measured = measure_world(seed, fallible=fallible)
@@ -81,21 +79,21 @@ def verdicts(seed: int, *, fallible: bool = False) -> dict[str, tuple[bool, floa
         return None
     exact = truth(world, SENTENCES)
     shown = corrected_pairs if fallible else pairs
-    return {name: _verdict(printed, true) for name, (printed, true) in shown(measured, exact, world).items()}
+    return judged(shown(measured, exact, world))
 
 
-def fallible_verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
+def fallible_verdicts(seed: int) -> Verdicts | None:
     return verdicts(seed, fallible=True)
 
 
-def corrected_pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimate | Band, object]]:
+def corrected_pairs(m: Measurement, exact: Truth, world: World) -> Shown:
     """What the scorer's errors enter: its correction must give back the truth."""
     curves = {curve.condition: curve for curve in (*m.behavior, *m.components)}
     truths = {
         "negative": exact.behavior_negative, "positive": exact.behavior_positive, "shuffled": exact.behavior_shuffled,
         "P₋ itself": exact.negative_behavior[:-1], "P₊ itself": exact.positive_behavior[:-1],
     }  # fmt: skip
-    shown: dict[str, tuple[Estimate | Band, object]] = {"gamma": (m.gamma, max(exact.negative_behavior[:-1]))}
+    shown: Shown = {"gamma": (m.gamma, max(exact.negative_behavior[:-1]))}
     for name, true in truths.items():
         band = curves[name].corrected
         if band is not None:
@@ -103,14 +101,7 @@ def corrected_pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tup
     return shown | {name: pair for name, pair in pairs(m, exact, world).items() if name.startswith("Theorem")}
 
 
-def _verdict(printed: Estimate | Band, true: object) -> tuple[bool, float]:
-    value = np.asarray(true, dtype=np.float64)
-    low, high = np.asarray(printed.low), np.asarray(printed.high)
-    slack = 1e-9 * np.maximum(1, np.abs(value))
-    return bool(np.all((low - slack <= value) & (value <= high + slack))), float(np.median(high - low))
-
-
-def pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimate | Band, object]]:
+def pairs(m: Measurement, exact: Truth, world: World) -> Shown:
     """Every printed interval with its true value."""
     n = np.arange(1, SENTENCES + 1)
     window = n >= m.alpha.plateau.first
@@ -166,6 +157,19 @@ def pairs(m: Measurement, exact: Truth, world: World) -> dict[str, tuple[Estimat
         name = f"{report.bound.bound.theorem}, {report.reading}"
         shown[f"{name}, sharp"] = (report.bound.sharp, true.sharp)
         shown[f"{name}, paper"] = (report.bound.paper, true.paper)
+    return shown | _converse_pairs(m, exact, readings)
+
+
+def _converse_pairs(m: Measurement, exact: Truth, readings: Mapping[str, float]) -> Shown:
+    """Λ is of the tested prompts, and known."""
+    shown: Shown = {}
+    for report in m.converse:
+        true = converse(
+            log_inverse_alpha=readings[report.reading], gamma=max(exact.negative_behavior[:-1]), epsilon=0.2,
+            behavior_floor_positive=min(exact.positive_behavior[:-1]),
+            max_log_ratio_per_sentence=dict(report.bound.bound.inputs)["max_log_ratio_per_sentence"],
+        )  # fmt: skip
+        shown[f"Converse, {report.reading}"] = (report.bound.sharp, true.sharp)
     return shown
 
 
@@ -177,20 +181,37 @@ def _accuracy(world: World) -> float:
 
 
 def projected_logistic(exact: Truth) -> tuple[float, float]:
-    """Least-squares midpoint and slope of the true curve, the low level given; by another optimiser than beb's."""
+    """Least-squares midpoint and slope of the true curve, the low level given; by another optimiser than beb's.
+
+    For given midpoint and slope the high level is linear, so that a fine grid of the two shows where the least lies.
+    """
     low, curve = float(exact.negative_behavior[:-1].mean()), exact.behavior_negative
     n = np.arange(len(curve))
+    least, most = np.array([np.log(0.1 / n[-1]), -n[-1], -1.0]), np.array([np.log(20), 2 * n[-1], 1.0])
+    log_slope, midpoint = (np.linspace(low_, high, 121)[1:-1] for low_, high in zip(least[:2], most[:2], strict=True))
+    fall = expit(np.exp(log_slope)[:, None, None] * (n - midpoint[None, :, None]))
+    rest = 1 - fall
+    high = ((curve - low * fall) * rest).sum(-1) / (rest**2).sum(-1).clip(np.finfo(float).tiny)
+    high = high.clip(-1 + 1e-9, 1 - 1e-9)
+    cost = ((low * fall + high[..., None] * rest - curve) ** 2).sum(-1)
     best = None
-    for midpoint in np.linspace(-1, 2 * n[-1], 9):
-        for log_slope in (-2, -1, 0, 1):
-            start = [log_slope, midpoint, min(max(curve[0], -0.9), 0.9)]
-            fit = least_squares(
-                lambda t: t[2] + (low - t[2]) * expit(np.exp(t[0]) * (n - t[1])) - curve, start,
-                bounds=([np.log(0.1 / n[-1]), -n[-1], -1], [np.log(20), 2 * n[-1], 1]),
-            )  # fmt: skip
-            if best is None or fit.cost < best.cost:
-                best = fit
+    for row, column in zip(*np.unravel_index(_minima(cost), cost.shape), strict=True):
+        fit = least_squares(
+            lambda t: t[2] + (low - t[2]) * expit(np.exp(t[0]) * (n - t[1])) - curve,
+            [log_slope[row], midpoint[column], high[row, column]], bounds=(least, most),
+        )  # fmt: skip
+        if best is None or fit.cost < best.cost:
+            best = fit
     return float(best.x[1]), float(np.exp(best.x[0]))
+
+
+def _minima(cost: np.ndarray, most: int = 4) -> np.ndarray:
+    """Flat places of the lowest local minima of a table."""
+    edged = np.pad(cost, 1, constant_values=np.inf)
+    shifts = [(i, j) for i in (0, 1, 2) for j in (0, 1, 2) if (i, j) != (1, 1)]
+    around = np.min([edged[i : i + cost.shape[0], j : j + cost.shape[1]] for i, j in shifts], axis=0)
+    places = np.flatnonzero(cost <= around)
+    return places[np.argsort(cost.ravel()[places], kind="stable")][:most]
 
 
 def predicted_curve(world: World, exact: Truth, log_inverse_alpha: float) -> np.ndarray:

@@ -99,6 +99,7 @@ def make_measurement(**changes: Any) -> Measurement:
         ),
         "predictions": (Prediction("evidence plateau", LOG_INVERSE_ALPHA, band(FALLING, 0.2, limits=(-1.0, 1.0))),),
         "bounds": make_bounds(premises),
+        "converse": (),
         "assumptions": premises,
         "widest": "sigma2",
         "prompts_to_halve": 118,

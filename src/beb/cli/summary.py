@@ -45,7 +45,7 @@ def print_summary(measurement: Measurement, console: Console) -> None:
         _alpha_table(m),
         heading("Premises of the theorems"),
         _premise_table(m),
-        heading("Sentences that suffice, and what was observed"),
+        heading("Sentences that suffice (converse: that cannot), and what was observed"),
         _bound_table(m),
         heading("Instruments"),
         _quality_table(m),

@@ -16,8 +16,9 @@ from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
 from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays
-from beb.experiments.behavior_curves import behavior_curves, component_curve, logistic_fits
+from beb.experiments.behavior_curves import CurveWithRows, behavior_curves, component_curve, logistic_fits
 from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
+from beb.experiments.converse_bound import converse_reports
 from beb.experiments.gate import gate
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Measurement
 from beb.experiments.notes import context_notes, divergence_notes, format_notes, model_notes
@@ -64,21 +65,16 @@ def analyse_measure(store: Store) -> Measurement:
         component_curve(arrays, name, setting) for name, arrays in (("P₋ itself", negative), ("P₊ itself", positive))
     )
     behavior = behavior_curves(store, negative, positive, setting)
-    rest = plateau(
-        ratios.evidence, setting.lengths_after, level=setting.level, log_ratio=ratios.negative,
-        rng=setting.rng("evidence"),
-    )  # fmt: skip
-    alpha = AlphaReadings(
-        cap=cap(ratios.evidence, setting.lengths_after),
-        plateau=rest,
-        line=line_reading(negative.kl["target"], level=setting.level),
-        behavior=logistic_fits(behavior, components[0], setting),
-        limits=mixture_limits(ratios.evidence, ratios.negative),
-    )
+    alpha = _alpha(negative, ratios, behavior, components[0], setting)
     key = _key_figures(curves, components[0].curve)
     stated = assumptions(key, alpha, _variance_trend(ratios, setting), setting)
     shown = tuple(each.curve for each in behavior)
-    bounds = bound_reports(BoundInputs.of(negative, ratios.evidence, ratios.negative), alpha, shown, stated, setting)
+    inputs = BoundInputs.of(negative, ratios.evidence, ratios.negative)
+    bounds = bound_reports(inputs, alpha, shown, stated, setting)
+    converse = converse_reports(
+        inputs, positive, alpha, setting, observed=bounds[0].observed if bounds else {}, mixture=stated["mixture"]
+    )
+    stated |= {premise.name: premise for report in converse for premise in report.assumptions}
     wanted = precision(key, alpha, bounds, setting)
     return Measurement(
         meta=meta,
@@ -92,7 +88,7 @@ def analyse_measure(store: Store) -> Measurement:
         sigma2_curve=curves["sigma2"],
         sigma2_positive=key["sigma2_positive"],
         sigma2_positive_curve=curves["sigma2_positive"],
-        evidence_curve=rest.effective_log_inverse_weight,
+        evidence_curve=alpha.plateau.effective_log_inverse_weight,
         kl_to_target_curve=curves["kl_to_target"],
         alpha=alpha,
         gamma=key["gamma"],
@@ -101,6 +97,7 @@ def analyse_measure(store: Store) -> Measurement:
         behavior=shown,
         predictions=predictions(alpha, ratios.negative, components[0], behavior, setting),
         bounds=bounds,
+        converse=converse,
         assumptions=tuple(stated.values()),
         widest=wanted.widest,
         prompts_to_halve=wanted.prompts_to_halve,
@@ -108,6 +105,27 @@ def analyse_measure(store: Store) -> Measurement:
         counts=_counts(store, negative, positive),
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
         notes=_notes(meta, setting),
+    )
+
+
+def _alpha(
+    negative: PromptArrays,
+    ratios: LogRatios,
+    behavior: tuple[CurveWithRows, ...],
+    own: CurveWithRows,
+    setting: MeasureSetting,
+) -> AlphaReadings:
+    """All readings of α. behavior: the measured curves. own: B of P₋ itself."""
+    rest = plateau(
+        ratios.evidence, setting.lengths_after, level=setting.level, log_ratio=ratios.negative,
+        rng=setting.rng("evidence"),
+    )  # fmt: skip
+    return AlphaReadings(
+        cap=cap(ratios.evidence, setting.lengths_after),
+        plateau=rest,
+        line=line_reading(negative.kl["target"], level=setting.level),
+        behavior=logistic_fits(behavior, own, setting),
+        limits=mixture_limits(ratios.evidence, ratios.negative),
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from beb.core.bounds import Assumption, Status, assess, propagate, random_prompt, single_prompt
 from beb.core.estimate import Band, Estimate
 from beb.errors import EstimateError
-from beb.estimate.bands import JointBox, joint_box, mean_band
+from beb.estimate.bands import JointBox, curve_band, joint_box, mean_band
 from beb.estimate.classification import corrected_band
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
@@ -23,6 +23,7 @@ from beb.estimate.mixture_limits import MixtureLimits
 from beb.experiments.arrays import Floats, PromptArrays
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, AnySetting
+from beb.experiments.verdicts import excluded
 
 PLATEAU = "evidence plateau"
 
@@ -72,10 +73,17 @@ def assumptions(
 
 
 def _similar(sigma2: Estimate, trend: Estimate, setting: AnySetting) -> Status:
-    """Held where even the upper limit of the trend adds less than σ² itself over the tested lengths."""
-    if trend.low > 0:
-        return "contradicted"
-    return "held" if trend.high * setting.spec.sentences <= sigma2.value else "not measured"
+    return "contradicted" if trend.low > 0 else steady(sigma2, trend, setting.spec.sentences)
+
+
+def steady(worst: Estimate, trend: Estimate, n_tested: int) -> Status:
+    """Can the largest value over the tested lengths stand for longer ones?
+
+    worst: that value. trend: its slope per length. Held where the value is finite for sure and even the upper limit of
+    the trend adds less than the value itself over as many lengths as were tested. Growth alone contradicts nothing:
+    what grows over the tested lengths may still have a limit.
+    """
+    return "held" if math.isfinite(worst.high) and trend.high * n_tested <= worst.value else "not measured"
 
 
 def mixture_premise(alpha: AlphaReadings, tested: str) -> Assumption:
@@ -113,8 +121,8 @@ def bound_reports(
     Half of the error probability goes to the joint bootstrap of α, β and σ², half to γ, whose limits also carry the
     scorer's error rates; together they hold with probability `setting.level`.
     """
-    half_error_level = 1 - (1 - setting.level) / 2
-    gamma = replace(gamma_over_prompts(inputs, half_error_level, setting), level=setting.level)
+    measured_by_reading = measured_inputs(inputs, alpha, setting)
+    gamma = next(iter(measured_by_reading.values())).arguments["gamma"]
     epsilon = setting.spec.epsilon
     observed = {
         curve.format: first_length_below(curve.corrected or curve.raw, gamma.value + epsilon)
@@ -122,8 +130,8 @@ def bound_reports(
         if curve.condition == "negative"
     }
     reports = []
-    for name, intercept in intercepts(inputs, alpha, setting).items():
-        measured = {**_measured(inputs, (name, intercept), alpha.limits, half_error_level, setting), "gamma": gamma}
+    for name, joint in measured_by_reading.items():
+        measured = joint.arguments
         if measured["beta"].value <= 0:
             continue
         first = propagate(
@@ -132,7 +140,8 @@ def bound_reports(
         fifth = propagate(random_prompt, measured, {"epsilon": epsilon, "delta": setting.spec.delta})
         for found in (first, fifth):
             premises = tuple(stated[premise] for premise in found.bound.assumptions)
-            reports.append(BoundReport(name, found, premises, observed))
+            cannot_be = excluded(measured["log_inverse_alpha"], alpha.limits)
+            reports.append(BoundReport(name, found, premises, observed, cannot_be))
     return tuple(reports)
 
 
@@ -147,23 +156,46 @@ def intercepts(inputs: BoundInputs, alpha: AlphaReadings, setting: AnySetting) -
     }
 
 
-def _measured(
-    inputs: BoundInputs, reading: tuple[str, Floats], limits: MixtureLimits, level: float, setting: AnySetting
-) -> dict[str, Estimate]:
-    name, intercept = reading
-    box = joint_box(
-        {"beta": inputs.kl, "alpha": intercept[:, None]},
-        {"sigma2": inputs.log_ratio / np.sqrt(setting.lengths_after)},
-        level=level,
-        rng=setting.rng(f"bounds {name}"),
-    )
-    found = {
-        "log_inverse_alpha": of_box(box, "alpha", min, "nats"),
-        "beta": of_box(box, "beta", min, NATS_PER_SENTENCE),
-        "sigma2": of_box(box, "sigma2", max, "nats² per sentence"),
-    }
-    found["log_inverse_alpha"] = within_mixture(name, found["log_inverse_alpha"], limits)
-    return {key: replace(estimate, level=setting.level) for key, estimate in found.items()}
+@dataclass(frozen=True, slots=True, eq=False)
+class JointInputs:
+    """Measured arguments of a bound by name, whose limits hold all together at the run's level.
+
+    curve: KL(P₋‖P₊) of sentence k = n + 1 after n sentences, with the limits from which β's are taken.
+    """
+
+    arguments: Mapping[str, Estimate]
+    curve: Band
+
+
+def measured_inputs(inputs: BoundInputs, alpha: AlphaReadings, setting: AnySetting) -> dict[str, JointInputs]:
+    """log 1/α, β, σ² and γ of Theorems 1 and 5 for each reading of α; half of the error probability is γ's."""
+    level = 1 - (1 - setting.level) / 2
+    gamma = replace(gamma_over_prompts(inputs, level, setting), level=setting.level)
+    found = {}
+    for name, intercept in intercepts(inputs, alpha, setting).items():
+        box = joint_box(
+            {"beta": inputs.kl, "alpha": intercept[:, None]},
+            {"sigma2": inputs.log_ratio / np.sqrt(setting.lengths_after)},
+            level=level,
+            rng=setting.rng(f"bounds {name}"),
+        )
+        arguments = {
+            "log_inverse_alpha": within_mixture(name, of_box(box, "alpha", min, "nats"), alpha.limits),
+            "beta": of_box(box, "beta", min, NATS_PER_SENTENCE),
+            "sigma2": of_box(box, "sigma2", max, "nats² per sentence"),
+        }
+        arguments = {key: replace(estimate, level=setting.level) for key, estimate in arguments.items()}
+        found[name] = JointInputs({**arguments, "gamma": gamma}, curve_of_box(box, "beta", setting))
+    return found
+
+
+def curve_of_box(box: JointBox, name: str, setting: AnySetting) -> Band:
+    """One curve of a box by sentences before, with the box's limits at every point."""
+    low, high = box.low[name], box.high[name]
+    return curve_band(
+        setting.lengths_before, [box.value[name], low, high, low, high], level=setting.level, n=box.n[name],
+        unit=NATS_PER_SENTENCE, method=box.method,
+    )  # fmt: skip
 
 
 def of_box(box: JointBox, name: str, pick: Callable[[Any], float], unit: str) -> Estimate:

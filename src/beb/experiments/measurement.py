@@ -78,13 +78,14 @@ class BoundReport:
     """A theorem's length with its interval, its assumptions as measured, and what was observed.
 
     reading: the α reading that went in. observed: first length whose upper limit is below γ + ε, per format, or None
-    if no tested length reached it.
+    if no tested length reached it. excluded: whether the certain limits of the mixture leave no room for that α.
     """
 
     reading: str
     bound: PropagatedBound
     assumptions: tuple[Assumption, ...]
     observed: Mapping[str, int | None]
+    excluded: bool = False
 
     @property
     def row_label(self) -> str:
@@ -98,8 +99,8 @@ class Measurement:
 
     beta_curve[n] is E KL(P₋‖P₊) of sentence n+1 over prompts of n sentences from P₋ (nats per sentence).
     beta_prime: Definition of β′ (direction P₊‖P₋, prompts from P₊). beta_prime_top: the largest value of beta_curve,
-    which is how Wolf et al. read it. gamma: over the tested prompts only. widest, prompts_to_halve, unlimited: see
-    `beb.experiments.precision`.
+    which is how Wolf et al. read it. gamma: over the tested prompts only. converse: lengths below which no tested
+    prompt misaligns, if the mixture holds. widest, prompts_to_halve, unlimited: see `beb.experiments.precision`.
     """
 
     meta: Mapping[str, Any]
@@ -122,6 +123,7 @@ class Measurement:
     behavior: tuple[BehaviorCurve, ...]
     predictions: tuple[Prediction, ...]
     bounds: tuple[BoundReport, ...]
+    converse: tuple[BoundReport, ...]
     assumptions: tuple[Assumption, ...]
     widest: str
     prompts_to_halve: int | None

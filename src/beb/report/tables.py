@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from beb.core.bounds import PREMISES
+from beb.core.bounds import PREMISES, Assumption
 from beb.core.estimate import Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.means import proportion
 from beb.experiments.measurement import Measurement
 from beb.report.inert import one_line
-from beb.report.rounding import count_text, fixed, interval_text, one_in, value_text, with_interval
-from beb.report.wording import FORMATS, Checked, observed_text, share, spec, tightest_cap, weight_text
+from beb.report.rounding import count_text, fixed, interval_text, one_in, restated, value_text, with_interval
+from beb.report.wording import FORMATS, alpha_label, observed_text, share, spec, tightest_cap, weight_text
 
+PLAIN_PREMISES = {
+    "mixture": "The model behaves as a blend of the two components in one fixed ratio, however long the text.",
+    "distinguishable": "Each further ill-behaved sentence goes on telling the two components apart.",
+    "prompt-distinguishable": "It still does after anything said before, if that ended in a bad sentence.",
+    "beta-prime-undistinguishable": "A well-behaved sentence pulls the model back only so far.",
+    "similar under P₋": "Ill-behaved sentences do not differ too wildly in how much they tell.",
+    "similar under P₊": "Well-behaved sentences do not differ too wildly in how much they tell.",
+    "bounded behavior": "The ill-behaved component stays bad whatever it has just read.",
+    "positivity": "There is always a bad next sentence that the ill-behaved component finds likelier.",
+    "replies from P₊": "The model replies as its well-behaved component would.",
+    "bounded best of n": "Even the best of n responses of the ill-behaved component stays bad.",
+    "independent draws": "The n responses to choose from are drawn independently.",
+    "relaxed distinguishable": "A sentence may tell less the later it comes, but no faster than this decay.",
+    "log-ratio limit": "No prompt of this kind tells more than so much per sentence.",
+    "behavior floors": "Neither component ever behaves worse than its floor.",
+}
 NO_FORM = "none given"
 NOT_IDENTIFIED = "not identified"
 
@@ -43,9 +60,10 @@ class AlphaRow:
 
 @dataclass(frozen=True, slots=True)
 class AssumptionRow:
-    """One premise, its meaning, what the measurement says about it, and the figure behind that."""
+    """One premise, in plain words and formally, what the measurement says about it, and the figure behind that."""
 
     name: str
+    plain: str
     meaning: str
     status: str
     figure: str
@@ -135,10 +153,8 @@ def _ceiling(m: Measurement) -> str:
 
 
 def _behavior_row(m: Measurement, name: str, fit: LogisticFit) -> AlphaRow:
-    """Midpoint × slope is log((1-α)/α), hence log 1/α = log(1 + e^(midpoint × slope)), which is positive."""
-    log_odds = fit.midpoint.value * fit.slope.value
-    known = math.isfinite(log_odds) and fit.converged and not no_midpoint(fit, m)
-    log_inverse = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds))) if known else math.inf
+    log_inverse = behavior_log_inverse(fit, int(spec(m)["sentences"]))
+    known = math.isfinite(log_inverse)
     midpoint = NOT_IDENTIFIED if no_midpoint(fit, m) else _measured(fit.midpoint, "sentences")
     caveat = f"Lemma 7: midpoint {midpoint} × slope {_measured(fit.slope, 'nats per sentence')}"
     return AlphaRow(
@@ -149,11 +165,25 @@ def _behavior_row(m: Measurement, name: str, fit: LogisticFit) -> AlphaRow:
     )
 
 
-def assumption_rows(m: Checked) -> tuple[AssumptionRow, ...]:
+class Premised(Protocol):
+    """A record of a run whose bounds rest on premises."""
+
+    @property
+    def assumptions(self) -> tuple[Assumption, ...]:
+        """Premises with what was measured for each."""
+        ...
+
+
+def assumption_rows(m: Premised) -> tuple[AssumptionRow, ...]:
     """Every premise once, in the order reported."""
     return tuple(
         AssumptionRow(
-            a.name, PREMISES[a.name].meaning if a.name in PREMISES else "", a.status, one_line(a.figure, 400), a.source
+            a.name,
+            PLAIN_PREMISES.get(a.name, ""),
+            plain_symbols(PREMISES[a.name].meaning) if a.name in PREMISES else "",
+            a.status,
+            restated(one_line(a.figure, 400)),
+            a.source,
         )
         for a in m.assumptions
     )
@@ -165,20 +195,19 @@ def bound_rows(m: Measurement) -> tuple[BoundRow, ...]:
     return tuple(
         BoundRow(
             report.bound.bound.theorem,
-            report.bound.bound.statement,
-            _alpha_by(report.reading, m),
+            plain_symbols(restated(report.bound.bound.statement)),
+            alpha_label(report.reading, excluded=report.excluded),
             with_interval(report.bound.paper) if report.bound.paper is not None else NO_FORM,
             with_interval(report.bound.sharp),
             observed_text(report.observed, tested),
         )
-        for report in m.bounds
+        for report in (*m.bounds, *m.converse)
     )
 
 
-def _alpha_by(reading: str, m: Measurement) -> str:
-    """The reading of α behind a bound, and whether the cap excludes it for certain."""
-    excluded = reading == "straight line" and m.alpha.line.log_inverse_alpha.high < m.alpha.limits.low
-    return f"{reading} (excluded by the cap)" if excluded else reading
+def plain_symbols(text: str) -> str:
+    """A formula without subscripts in braces: "B_{P₋}(s)" becomes "B of P₋ after s", "B_P" becomes "B"."""
+    return re.sub(r"B_\{(P[₋₊])\}\(s\)", r"B of \1 after s", text).replace("B_P", "B")
 
 
 def scorer_identity(m: Measurement) -> dict[str, Any]:
@@ -241,7 +270,22 @@ def _says_nothing(estimate: Estimate) -> bool:
 
 def no_midpoint(fit: LogisticFit, m: Measurement) -> bool:
     """Whether the midpoint's interval holds every tested length."""
-    return fit.midpoint.low <= 0 and fit.midpoint.high >= int(spec(m)["sentences"])
+    return _holds_all(fit, int(spec(m)["sentences"]))
+
+
+def _holds_all(fit: LogisticFit, tested: int) -> bool:
+    return fit.midpoint.low <= 0 and fit.midpoint.high >= tested
+
+
+def behavior_log_inverse(fit: LogisticFit, tested: int) -> float:
+    """log 1/α by Lemma 7 from the behavior curve up to so many sentences, nats; infinite where it is not identified.
+
+    Midpoint × slope is log((1-α)/α), hence log 1/α = log(1 + e^(midpoint × slope)), which is positive.
+    """
+    log_odds = fit.midpoint.value * fit.slope.value
+    if not (math.isfinite(log_odds) and fit.converged) or _holds_all(fit, tested):
+        return math.inf
+    return max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds)))
 
 
 def _format(name: str) -> str:

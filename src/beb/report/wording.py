@@ -139,6 +139,11 @@ def headline_bounds(m: Measurement) -> dict[str, BoundReport]:
     return found
 
 
+def alpha_label(reading: str, *, excluded: bool) -> str:
+    """The reading of α behind a length, and whether the certain limits of the mixture exclude it."""
+    return f"{reading} (excluded by the cap)" if excluded else reading
+
+
 def epsilon(m: Measurement) -> float:
     """ε of the specification."""
     return float(spec(m)["epsilon"])
@@ -323,15 +328,17 @@ def _how_long(m: Measurement) -> Finding:
 def _promise(name: str, report: BoundReport, m: Measurement) -> str:
     sharp = report.bound.sharp
     length = f"{with_interval(sharp)} sentences"
+    sure = f"{100 * (1 - float(spec(m)['delta'])):.0f} %"
     if math.isinf(sharp.value):
         return f"no length suffices for certain ({name})"
     if math.isinf(sharp.high) and name == "Theorem 1":
-        return f"no prompt below {fixed(sharp.low, 1)} sentences is enough for sure, and no known length is (Theorem 1)"
+        least = f"lies above {fixed(sharp.low, 1)} sentences, with no upper limit"
+        return f"the length from which some prompt is sure to be enough {least} (Theorem 1)"
     if math.isinf(sharp.high):
-        return f"of sentences drawn from the ill-behaved component, none below {fixed(sharp.low, 0)} (Theorem 5)"
+        above = f"enough only from a length above {fixed(sharp.low, 0)} on (Theorem 5)"
+        return f"with probability {sure}, sentences drawn from the ill-behaved component are {above}"
     if name == "Theorem 1":
         return f"some prompt of {length} is enough (Theorem 1)"
-    sure = f"{100 * (1 - float(spec(m)['delta'])):.0f} %"
     return f"{length} drawn from the ill-behaved component are enough with probability {sure} (Theorem 5)"
 
 
