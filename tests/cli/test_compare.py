@@ -42,7 +42,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "one": SMALL,
         "two": [*SMALL, "--seed", "1"],
         "longer": [*SMALL, "--sentences", "5"],
-        "other": ["--model", "world:rare", "--prompts", "8", "--sentences", "4"],
+        "other": ["--model", "world:coin", "--prompts", "8", "--sentences", "4"],
+        "before": ["--model", "world:pretrained", "--sentences", "4"],
+        "after": ["--model", "world:aligned", "--sentences", "4"],
     }.items():
         done = beb("measure", *options, "--out", name, cwd=folder)
         assert done.returncode == 0, done.stderr
@@ -61,6 +63,17 @@ def test_two_runs_are_compared_reported_and_printed(runs: Path, tmp_path: Path) 
     assert record["level"] == 0.8
     assert record["comparisons"][0]["pairing"] == {"negative": "independent", "positive": "independent"}
     assert (tmp_path / "c.html").is_file()
+
+
+def test_an_exact_world_before_and_after_alignment(runs: Path) -> None:
+    """log 1/α = 2 and 6, β = 1.37 and 3.02: both halves of the claim are true here, and found."""
+    done = beb("compare", "before", "after", "--json", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    (change,) = json.loads(done.stdout)["comparisons"]
+    by_key = {row["key"]: row for row in change["differences"]}
+    assert by_key["beta"]["difference"]["low"] < 1.64 < by_key["beta"]["difference"]["high"]
+    assert change["beta"] == change["alpha"] == "supported"
+    assert change["pairing"]["negative"] == "same prompts"
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,15 @@ from experiments.compare_runs import sharpened
 PROMPTS, SENTENCES = 24, 4
 
 
-def measured(folder: Path, world: World, **options: object) -> Path:
+def measured(folder: Path, world: World, *, scorer: dict[str, str] | None = None, **options: object) -> Path:
+    """scorer: what the run says that it was scored by, if not the world's own."""
     spec = MeasureSpec(
         **{"model": "world:random", "prompts": PROMPTS, "sentences": SENTENCES, "formats": ("plain",)} | options  # type: ignore[arg-type]
     )
-    run_with_subjects(replace(MEASURE, analyse=run_rows), spec, world_subjects(spec, world), folder)  # type: ignore[arg-type]
+    subjects = world_subjects(spec, world)
+    if scorer is not None:
+        subjects = replace(subjects, fingerprints={**subjects.fingerprints, "scorer": scorer})
+    run_with_subjects(replace(MEASURE, analyse=run_rows), spec, subjects, folder)  # type: ignore[arg-type]
     return folder
 
 
@@ -161,11 +165,11 @@ def test_what_cannot_be_compared_is_refused(runs: Path, world: World, tmp_path: 
         compare(before, copy)
     with pytest.raises(BadSpec, match="differ in --sentences"):
         compare(before, measured(tmp_path / "long", later(world), sentences=5))
-    with pytest.raises(BadSpec, match="different behaviors"):
-        compare(before, measured(tmp_path / "named", replace(later(world), name="elsewhere")))
     turned = replace(later(world), behavior=tuple(-b for b in world.behavior))
-    with pytest.raises(BadSpec, match="different scorers"):
+    with pytest.raises(BadSpec, match="different behaviors"):
         compare(before, measured(tmp_path / "turned", turned))
+    with pytest.raises(BadSpec, match="different scorers"):
+        compare(before, measured(tmp_path / "other-scorer", later(world), scorer={"name": "another"}))
     with pytest.raises(BadSpec, match="needs at least 2"):
         compare(before)
     with pytest.raises(BadSpec, match="given twice"):

@@ -123,7 +123,12 @@ def test_the_evidence_reaches_its_plateau_within_eight_sentences(name: str, tail
 
 
 def test_documented_figures_of_the_named_worlds() -> None:
-    coin, markov, rare, close, other = (get_world(name) for name in known_worlds())
+    coin, markov, rare, close, other, pretrained, aligned = (get_world(name) for name in known_worlds())
+    for world, log_inverse_alpha, beta in ((pretrained, 2, 1.37), (aligned, 6, 3.02)):
+        assert world.log_inverse_alpha == pytest.approx(log_inverse_alpha)
+        assert truth(world, 3).beta == pytest.approx(beta, abs=0.005)
+    assert pretrained.negative == aligned.negative
+    assert pretrained.behavior_fingerprint() == aligned.behavior_fingerprint() != coin.behavior_fingerprint()
     assert coin.log_inverse_alpha == pytest.approx(8)
     assert truth(coin, 3).beta == pytest.approx(0.9 * math.log(19))
     assert truth(coin, 8).behavior_negative[3] < 0 < truth(coin, 8).behavior_negative[2]

@@ -16,7 +16,7 @@ from beb.behaviors.behavior import Behavior
 from beb.behaviors.labels import load_labels
 from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
-from beb.behaviors.probe import ProbeScorer
+from beb.behaviors.probe import Embedder, ProbeScorer
 from beb.errors import BadSpec
 from beb.experiments.probe_cache import cached_probe
 from beb.experiments.spec import RunSpec, derive_seed
@@ -100,17 +100,19 @@ def scorer_seed(seed: int) -> int:
 
 
 def load_probe(
-    behavior: Behavior, target: LanguageModel, places: Places, *, seed: int, notify: Notify | None = None
-) -> ProbeScorer:
+    behavior: Behavior, target: LanguageModel, places: Places, *, seed: int, notify: Notify | None = None,
+    embed: Embedder | None = None,
+) -> ProbeScorer:  # fmt: skip
     """The behavior's probe on the embedded model, from the cache if it has been fitted.
 
     target: whose weights are shared if it is the embedded model, without an opening. seed: of the run. notify: told if
-    the embedded model has to be fetched or converted.
+    the embedded model has to be fetched or converted. embed: its features, where several probes share them.
     """
-    from beb.models.embedder import load_embedder
+    if embed is None:
+        from beb.models.embedder import load_embedder
 
-    progress = (lambda what: notify(what, 0, 1)) if notify is not None else None
-    embed = load_embedder(target, offline=places.offline, progress=progress)
+        progress = (lambda what: notify(what, 0, 1)) if notify is not None else None
+        embed = load_embedder(target, offline=places.offline, progress=progress)
     return cached_probe(behavior, embed, seed=scorer_seed(seed), cache=places.cache / "probes")
 
 
@@ -216,7 +218,9 @@ def world_subjects(spec: RunSpec, world: World) -> Subjects:
     scorer = WorldScorer(world)
     fingerprints = {name: identity(model) for name, model in models.items()}
     fingerprints["scorer"] = scorer_identity(scorer)
-    fingerprints["behavior"] = {"name": world.name, "fingerprint": "", "source": "exact world"}
+    fingerprints["behavior"] = {
+        "name": world.name, "fingerprint": world.behavior_fingerprint(), "source": "exact world",
+    }  # fmt: skip
     return Subjects(models["target"], models["negative"], make_positive, scorer, {"held-out": poles}, "", fingerprints)
 
 

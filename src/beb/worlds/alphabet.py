@@ -93,6 +93,10 @@ class FiniteWorld(ABC):
         """Hash of the vocabulary and of the tokens that end a sentence: all models of a world share it."""
         return _digest(self.words, sorted(self.terminators))
 
+    def behavior_fingerprint(self) -> str:
+        """Hash of what the sentences say and of their B: worlds that share it are about one behavior."""
+        return _digest([self.text(i) for i in range(self.n_sentences)], self.behavior)
+
     def fingerprint(self, role: str) -> str:
         """Hash of everything that determines the probabilities of a role."""
         return _digest(self.tokenizer_fingerprint(), self.sentences, self.log_weights(role), self.chains(role))

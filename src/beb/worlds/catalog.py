@@ -87,12 +87,37 @@ def _not_a_mixture() -> World:
     )
 
 
+_UNKIND = MarkovChain.iid((0.55, 0.35, 0.07, 0.03))
+
+
+def _pretrained() -> World:
+    return _four(
+        "pretrained",
+        "before alignment: log 1/α = 2, β = 1.37; compare it with the world “aligned”",
+        log_inverse_alpha=2.0,
+        negative=_UNKIND,
+        positive=MarkovChain.iid((0.08, 0.08, 0.40, 0.44)),
+    )
+
+
+def _aligned() -> World:
+    return _four(
+        "aligned",
+        "the world “pretrained” after alignment: the same P₋ is rarer, log 1/α = 6, and more distinct, β = 3.02",
+        log_inverse_alpha=6.0,
+        negative=_UNKIND,
+        positive=MarkovChain.iid((0.01, 0.02, 0.27, 0.70)),
+    )
+
+
 _BUILDERS: dict[str, Callable[[], World]] = {
     "coin": _coin,
     "markov": _markov,
     "rare": _rare,
     "close": _close,
     "not-a-mixture": _not_a_mixture,
+    "pretrained": _pretrained,
+    "aligned": _aligned,
 }
 
 

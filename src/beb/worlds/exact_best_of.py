@@ -51,18 +51,18 @@ def best_of_truth(world: World, n_sentences: int, sizes: Sequence[int]) -> BestO
 
 
 def predicted_best(world: World, n_sentences: int, size: int, log_inverse_alpha: float) -> FloatArray:
-    """What a mixture of weight α predicts whose P₊ answers like the unprompted target, mean over prompts from P₋.
+    """What a mixture of P₋ and P₊ of weight α predicts, mean over prompts from P₋.
 
-    Each of the `size` draws is from P₋ with probability w(s) = 1/(1 + (1−α)/α e^{−L(s)}), else from P(·|no prompt).
-    Returns: (n_sentences + 1,).
+    Each of the `size` draws is from P₋ with probability w(s) = 1/(1 + (1−α)/α e^{−L(s)}), else from P₊.
+    Returns: (n_sentences + 1,); where P is a mixture of its P₋ and P₊ and the weight is its own, `best_of_truth`'s.
     """
     _check(world, n_sentences, (size,))
-    unprompted = np.exp(world.log_weights("target")) @ np.stack([c.table()[0] for c in world.chains("target")])
+    (positive,) = world.chains("positive")
     curve = []
     for prompts in _prompts(world, n_sentences):
         odds = np.expm1(log_inverse_alpha) * np.exp(prompts.log_positive - prompts.log_negative)
         weight = (1 / (1 + odds))[:, None]
-        response = weight * world.negative.table()[prompts.last] + (1 - weight) * unprompted
+        response = weight * world.negative.table()[prompts.last] + (1 - weight) * positive.table()[prompts.last]
         curve.append(float(np.exp(prompts.log_negative) @ expected_best(world, response, size)))
     return np.array(curve)
 

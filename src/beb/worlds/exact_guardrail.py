@@ -163,6 +163,14 @@ def mean_share_positivity(world: World, n_sentences: int) -> float:
     return float((joint[1:] * shares[1:]).sum() / joint[1:].sum())
 
 
+def positivity_after(world: World, prefixes: Prefixes, n_sentences: int) -> float:
+    """Probability that the first negative sentence of a prompt of `n_sentences` from P₋, given one, is likelier under
+    P₋ than under P₊ right after a prefix (Definition 6 where Theorem 2 needs it).
+    """
+    likelier = world.negative.table() > world.positive.table()
+    return float(prefixes.probability @ likelier[prefixes.last] @ first_negative(world, n_sentences))
+
+
 def misalignable_share(world: World, prefixes: Prefixes, n_sentences: int, *, gamma: float, epsilon: float) -> float:
     """Probability of a prefix after which some prompt of exactly `n_sentences` sentences has B_P < γ + ε.
 

@@ -20,7 +20,7 @@ def refuse_incomparable(before: RunRows, after: RunRows) -> None:
     """Raise BadSpec, in one line that says why, unless the two runs measured the same thing."""
     names = f"{before.folder} and {after.folder}"
     told = [run.meta["fingerprints"].get("behavior") or {} for run in (before, after)]
-    if any(told[0].get(key) != told[1].get(key) for key in ("name", "fingerprint")):
+    if before.fingerprint("behavior") != after.fingerprint("behavior"):
         raise BadSpec(
             f"{names} measured different behaviors ({told[0].get('name')!r}, {told[1].get('name')!r}, or other "
             "statements); compare runs of one behavior"

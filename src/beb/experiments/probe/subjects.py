@@ -122,7 +122,11 @@ def world_subjects(spec: ProbeSpec, world: World) -> ProbeSubjects:
     model = world_model(world, "target")
     fingerprints = {
         "target": identity(model),
-        "behavior": {"name": world.name, "fingerprint": "", "source": f"{WORLD_SENTENCES} sentences of a component"},
+        "behavior": {
+            "name": world.name,
+            "fingerprint": world.behavior_fingerprint(),
+            "source": f"{WORLD_SENTENCES} sentences of a component",
+        },  # fmt: skip
     }
     represent = WorldRepresenter(model, len(world.chains("target")))
     return ProbeSubjects(represent, {world.name: poles}, fingerprints, independent=True)
