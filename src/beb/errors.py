@@ -51,7 +51,7 @@ class UnknownName(InputError):
         """Error for `name`, with the nearest of the `known` names."""
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        nearest = f"; did you mean {near[0]!r}?" if near else ""
+        nearest = f"; did you mean {near[0]!r}?" if near else "."
         tail = f" {hint}" if hint else ""
         return cls(f"unknown {kind} {name!r}{nearest} Known: {', '.join(names)}.{tail}")
 

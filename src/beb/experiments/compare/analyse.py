@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def compare(*runs: Path | str, level: float | None = None) -> Comparison:
     """
     folders = [Path(run) for run in runs]
     if len(folders) < FEWEST_RUNS:
-        raise BadSpec(f"{len(folders)} run given, and a comparison needs at least {FEWEST_RUNS}; give their folders")
+        given = "one run is" if folders else "no run is"
+        raise BadSpec(f"{given} given, and a comparison needs at least {FEWEST_RUNS}; give their folders")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadSpec("the same run folder is given twice; give runs that differ")
     if level is not None:
@@ -75,9 +77,15 @@ def compare(*runs: Path | str, level: float | None = None) -> Comparison:
     return compare_rows(rows, measured, level=level or rows[0].setting.level)
 
 
-def compare_rows(rows: Sequence[RunRows], measured: Sequence[Measurement], *, level: float) -> Comparison:
-    """The comparison of runs that are read already; measured: their own numbers, in the same order."""
-    labels = run_labels(rows)
+def compare_rows(
+    rows: Sequence[RunRows], measured: Sequence[Measurement], *, level: float, labels: Sequence[str] = ()
+) -> Comparison:
+    """The comparison of runs that are read already; measured: their own numbers, in the same order.
+
+    labels: what the runs are called, by their models or folders where none are given; no number depends on it.
+    """
+    names = run_labels(rows)
+    labels = labels or names
     formats = [
         [name for name in rows[0].setting.formats if name in run.setting.formats] for run in rows[1:]
     ]  # fmt: skip
@@ -86,11 +94,11 @@ def compare_rows(rows: Sequence[RunRows], measured: Sequence[Measurement], *, le
     share = 1 - (1 - level) / n_claims
     pairs = [
         RunPair(rows[0], run, shared_prompts(rows[0], run, "negative"), shared_prompts(rows[0], run, "positive"), label)
-        for run, label in zip(rows[1:], labels[1:], strict=True)
+        for run, label in zip(rows[1:], names[1:], strict=True)
     ]
     found = [
-        _against(pair, (measured[0], other), names, level=level, share=share)
-        for pair, other, names in zip(pairs, measured[1:], formats, strict=True)
+        replace(_against(pair, (measured[0], other), both, level=level, share=share), label=label)
+        for pair, other, both, label in zip(pairs, measured[1:], formats, labels[1:], strict=True)
     ]
     return Comparison(
         meta=_meta(rows, labels, level),
@@ -301,11 +309,11 @@ def _notes(
                 f"in {label} the evidence does not come to rest, so its plateau is no weight: the effective weight at "
                 "the longest prompt compares what acts there"
             )
-    for pair in pairs:
+    for pair, name in zip(pairs, labels[1:], strict=True):
         n = len(pair.negative.before)
         if pair.negative.paired and n < max(len(run.negative.prompts) for run in (pair.before, pair.after)):
             notes.append(
-                f"the differences of {pair.name} use the {n} prompts that it shares with {labels[0]}; each run's own "
+                f"the differences of {name} use the {n} prompts that it shares with {labels[0]}; each run's own "
                 "numbers use all of its prompts"
             )
     return notes
