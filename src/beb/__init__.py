@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from beb.models.components import load_component
     from beb.models.scoring import score_sequences
     from beb.report.html import write_report
+    from beb.report.overview.page import write_overview
+    from beb.report.paper import write_figures
 
 _HOMES = {
     "Band": "beb.core.estimate",
@@ -96,6 +98,8 @@ _HOMES = {
     "reproduce": "beb.experiments.reproduce",
     "score_sequences": "beb.models.scoring",
     "trace": "beb.experiments.personas.trace",
+    "write_figures": "beb.report.paper",
+    "write_overview": "beb.report.overview.page",
     "write_report": "beb.report.html",
 }
 
@@ -105,7 +109,8 @@ __all__ = [
     "MeasureSpec", "Measurement", "Persona", "PersonasRecord", "PersonasSpec", "ProbeSpec", "Probing", "SampleRequest",
     "Score", "Scorer", "Store", "TraceRecord", "analyse", "best_of", "bounds", "compare", "compare_aligned", "converse",
     "guardrail", "known_behaviors", "known_models", "laws", "load_behavior", "load_component", "load_model", "measure",
-    "personas", "probe", "reproduce", "score_sequences", "trace", "write_report",
+    "personas", "probe", "reproduce", "score_sequences", "trace", "write_figures",
+    "write_overview", "write_report",
 ]  # fmt: skip
 
 

@@ -1,6 +1,8 @@
+import html
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,12 @@ def test_no_model_library_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_report_holds_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "paper.html"
+    assert _run("--out", str(path)).stdout.endswith(f"Report: {path}\n")
+    shown = html.unescape(path.read_text(encoding="utf-8"))
+    assert "published figures lie in the recomputed intervals" in shown
+    for reading in recompute().readings:
+        assert reading.note in shown

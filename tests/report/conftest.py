@@ -9,7 +9,12 @@ import pytest
 
 from beb.experiments.store import Store
 
+from .browser import browser, open_page
 from .factory import fill_store
+from .kinds import runs
+from .what_if_run import what_if_run
+
+__all__ = ["browser", "hostile_store", "open_page", "runs", "what_if_run"]
 
 
 @pytest.fixture(scope="session")

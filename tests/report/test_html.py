@@ -8,6 +8,8 @@ import hashlib
 import json
 import re
 import resource
+import subprocess
+import sys
 import time
 import unicodedata
 from html.parser import HTMLParser
@@ -78,9 +80,11 @@ def test_well_formed(page: Page, source: str) -> None:
     assert (page.wrong, page.open) == ([], [])
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    anchors = {attributes["href"] for tag, attributes in page.elements if tag == "a"}
+    addresses = [attributes["href"] or "" for tag, attributes in page.elements if tag == "a"]
+    anchors = {address for address in addresses if not address.startswith("data:text/csv;")}
     assert anchors <= {f"#{name}" for name in ids}
-    assert len(anchors) == 8
+    assert len(anchors) == 9
+    assert sum(address not in anchors for address in addresses) == 7  # one file per figure
 
 
 def test_nothing_is_loaded(page: Page) -> None:
@@ -220,3 +224,21 @@ def test_a_real_run_of_an_exact_world(tmp_path: Path) -> None:
     assert (found.wrong, found.open) == ([], [])
     assert f"{value_text(m.beta)}{interval_text(m.beta)}{m.beta.unit}8 prompts" in found.text
     assert "I lie." in found.text
+
+
+def test_the_command_needs_no_model_and_few_seconds(tmp_path: Path) -> None:
+    from beb.experiments.measure import measure
+    from beb.experiments.spec import MeasureSpec
+
+    measure("world:markov", spec=MeasureSpec(), out=tmp_path / "run")  # as many prompts and responses as by default
+    (tmp_path / "run" / "report.html").unlink(missing_ok=True)
+    code = (
+        "import sys; from beb.cli.main import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'transformers', 'peft', 'matplotlib'} & set(sys.modules)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code, "report", str(tmp_path / "run")], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 5  # whatever else is running
+    assert (tmp_path / "run" / "report.html").stat().st_size <= 6_000_000

@@ -9,7 +9,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from beb.core.estimate import Estimate
-from beb.report.rounding import dense, fixed, interval_text, one_in, point_text, seconds_text, value_text, with_interval
+from beb.report.rounding import (
+    dense,
+    fixed,
+    interval_text,
+    one_in,
+    point_text,
+    restated,
+    seconds_text,
+    significant,
+    value_text,
+    with_interval,
+)  # fmt: skip
 
 
 def make(value: float, low: float, high: float, *, exact: bool = False) -> Estimate:
@@ -99,3 +110,26 @@ def test_weights_in_words(log_inverse: float, text: str) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("over tested prompts γ = -0.768 [-1, -0.263]", "over tested prompts γ = −0.77 [−1.00, −0.26]"),
+        ("β = 5.312 [4.191, 6.42] nats", "β = 5.3 [4.2, 6.4] nats"),
+        ("κ = 0.9 [-inf, 2.41]; L ≤ 3 [1, inf]", "κ = 0.9 [no lower limit, 2.4]; L ≤ 3.0 [1.0, no upper limit]"),
+        ("some prompt has B < γ+ε = -0.5679", "some prompt has B < γ+ε = −0.57"),
+        ("evidence of -3.2 nats, n = 0..5, a-1, 2026-11-23", "evidence of −3.2 nats, n = 0..5, a-1, 2026-11-23"),
+        ("40 of 40 prompts", "40 of 40 prompts"),
+    ],
+)
+def test_restated_numbers_say_what_their_intervals_carry(text: str, shown: str) -> None:
+    assert restated(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(0.00461, 2, "0.0046"), (8.04e-7, 2, "8.0 × 10⁻⁷"), (3e-10, 1, "3 × 10⁻¹⁰"), (0.0, 2, "0"), (math.inf, 1, "∞")],
+)
+def test_significant_digits(value: float, digits: int, shown: str) -> None:
+    assert significant(value, digits) == shown

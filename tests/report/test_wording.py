@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from beb.core.bounds import PREMISES
 from beb.core.estimate import Estimate
 from beb.experiments.gate import Gate
 from beb.experiments.measurement import AlphaReadings, Measurement
 from beb.report.rounding import with_interval
-from beb.report.tables import alpha_rows, bound_rows, key_figures, qualities
+from beb.report.tables import PLAIN_PREMISES, alpha_rows, assumption_rows, bound_rows, key_figures, qualities
 from beb.report.wording import findings, halving_text, warnings
 
 from .factory import PROMPTS, estimate, make_measurement, make_meta
@@ -210,3 +211,13 @@ def test_halving() -> None:
         "can be promised."
     )
     assert halving_text(make_measurement(unlimited=())).endswith("asked for 32.")
+
+
+def test_every_premise_is_said_in_plain_words() -> None:
+    assert set(PLAIN_PREMISES) == set(PREMISES)
+    for words in PLAIN_PREMISES.values():
+        assert words.endswith(".")
+        assert not set(words) & set("αβγσ{}()≤|")
+    for row in assumption_rows(make_measurement()):
+        assert row.plain == PLAIN_PREMISES[row.name]
+        assert "{" not in row.meaning

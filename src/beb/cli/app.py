@@ -11,6 +11,7 @@ from beb.cli.bound import bound
 from beb.cli.compare import compare
 from beb.cli.converse import converse
 from beb.cli.export import export
+from beb.cli.figures import figures
 from beb.cli.guardrail import guardrail
 from beb.cli.laws import laws
 from beb.cli.measure import measure
@@ -36,6 +37,7 @@ app.command("converse")(converse)
 app.add_typer(personas, name="personas")
 app.command("show")(show)
 app.command("report")(report)
+app.command("figures")(figures)
 app.command("export")(export)
 app.command("reproduce")(reproduce)
 app.command("compare")(compare)

@@ -17,9 +17,9 @@ def converse(
     out: options.Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 6 conversations of 4 turns.")] = False,
     conversations: Annotated[
-        int | None, typer.Option("--prompts", help="Conversations per kind of user, and prompts for α. [default: 16]")
+        int | None, typer.Option("--prompts", help="Conversations per kind of user, and prompts for α. [default: 32]")
     ] = None,
-    turns: Annotated[int | None, typer.Option(help="Turns, each a user turn and a reply. [default: 6]")] = None,
+    turns: Annotated[int | None, typer.Option(help="Turns, each a user turn and a reply. [default: 5]")] = None,
     turn_sentences: Annotated[int | None, typer.Option(help="Sentences of each user turn. [default: 1]")] = None,
     reply_sentences: Annotated[int | None, typer.Option(help="Sentences of each reply, at most. [default: 2]")] = None,
     text_format: Annotated[

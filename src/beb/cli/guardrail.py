@@ -20,7 +20,7 @@ def guardrail(
         list[str] | None,
         typer.Option(
             help="A guardrail, repeatable: a text file, sampled:M (M sentences from P₊, plain format), or polite, "
-            "considerate, firm, strict. [default: polite, considerate and strict if there is a chat template, and "
+            "considerate, firm, strict. [default: polite and strict if there is a chat template, and "
             "sampled:3]"
         ),
     ] = None,

@@ -25,6 +25,8 @@ def print_page(page: Page, meta: Mapping[str, Any], console: Console) -> None:
         heading(f"{one_line(str(meta['spec']['model']), 60)} · {behavior_name(meta)}"),
         *answer(page.warnings, page.notes, page.findings),
     ]
+    if page.premises:
+        parts += _titled(page.premise_table, "")
     for table in page.summary:
         parts += _titled(table, "")
     for section in page.sections:

@@ -28,9 +28,9 @@ def personas(
     personas_file: PersonaFile = None,
     out: options.Out = None,
     quick: options.Quick = False,
-    texts: Annotated[int | None, typer.Option(help="Unprompted texts of the target. [default: 32]")] = None,
-    prompts: Annotated[int | None, typer.Option(help="Prompts sampled from each persona. [default: 12]")] = None,
-    sentences: Annotated[int | None, typer.Option(help="Sentences per text and prompt (N). [default: 2]")] = None,
+    texts: Annotated[int | None, typer.Option(help="Unprompted texts of the target. [default: 48]")] = None,
+    prompts: Annotated[int | None, typer.Option(help="Prompts sampled from each persona. [default: 10]")] = None,
+    sentences: Annotated[int | None, typer.Option(help="Sentences per text and prompt (N). [default: 4]")] = None,
     responses: options.Responses = None,
     formats: Annotated[str | None, typer.Option(help="plain, chat or plain,chat. [default: plain]")] = None,
     misaligned: Annotated[

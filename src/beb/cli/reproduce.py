@@ -6,6 +6,7 @@ import json as json_format
 import math
 import textwrap
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +15,12 @@ from rich.table import Table
 
 from beb.core.estimate import Estimate
 from beb.report.inert import visible
-from beb.report.rounding import interval_text, value_text
+from beb.report.reproduce_page import INSIDE, figures, meta, page
 
 if TYPE_CHECKING:
-    from beb.experiments.reproduction import Reading, Reproduction
+    from beb.experiments.reproduction import Reproduction
 
 WIDE_ENOUGH_FOR_NOTES = 150
-_INSIDE = {True: "yes", False: "no", None: ""}
 
 
 def reproduce(
@@ -30,15 +30,22 @@ def reproduce(
     level: Annotated[float, typer.Option(help="Confidence level of every interval.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Of the bootstrap over prompts.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write the table to as well.")] = None,
 ) -> None:
     """Recompute a paper's readings from its published numbers, with intervals, and say which of them follow."""
     from beb.experiments.reproduce import reproduce as recompute
 
     reproduction = recompute(source, level=level, seed=seed)
+    if out is not None:
+        from beb.report.html import write_page
+
+        write_page(None, meta(reproduction), page(reproduction), out)
     if json:
         typer.echo(json_format.dumps(as_json(reproduction), ensure_ascii=False, allow_nan=False, indent=2))
     else:
         _print(reproduction, Console(markup=False, highlight=False))
+        if out is not None:
+            typer.echo(f"Report: {out}")
 
 
 def as_json(reproduction: Reproduction) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _print(reproduction: Reproduction, console: Console) -> None:
         table.add_row(section, style="bold")
         for r in readings:
             shown = r.note if beside or not r.note else str(notes.setdefault(r.note, len(notes) + 1))
-            table.add_row(f"  {r.name}", *_figures(r), _INSIDE[r.follows], visible(shown))
+            table.add_row(f"  {r.name}", *figures(r), INSIDE[r.follows], visible(shown))
     console.print(table)
     for note, number in notes.items():
         _paragraph(console, f"{number}. {note}")
@@ -95,15 +102,6 @@ def _print(reproduction: Reproduction, console: Console) -> None:
     for remark in reproduction.remarks:
         _paragraph(console, f"- {remark}")
     _paragraph(console, f"Numbers: {reproduction.citation}")
-
-
-def _figures(r: Reading) -> tuple[str, str, str]:
-    published = "–"
-    if isinstance(r.published, tuple):
-        published = f"{r.published[0]:.4g}–{r.published[1]:.4g}"
-    elif r.published is not None:
-        published = f"{r.published:.4g}"
-    return published, value_text(r.recomputed), interval_text(r.recomputed)
 
 
 def _paragraph(console: Console, text: str) -> None:

@@ -28,6 +28,7 @@ PARTS: Mapping[Part, tuple[str, str]] = {
     "alpha": ("Is α lower than before?", "alignment lowers α"),
     "beta": ("Is β higher?", "alignment raises β"),
 }
+CHANGE = "change-"  # begins the keys of the figures of what changed
 _NOT_IDENTIFIED = "not identified"
 _STYLES = (
     Style("negative", marker="circle", width=2.5), Style("positive", marker="square"),
@@ -201,7 +202,7 @@ def _change_charts(c: Comparison) -> list[Chart]:
     for i, (key, (title, unit)) in enumerate(titles.items()):
         bands = {each.label: each.curves[key] for each in c.comparisons if key in each.curves}
         caption = f"Later run less {one_line(c.runs[0].label, 60)}; where the band leaves 0 out, the curves differ."
-        chart = _chart(f"change-{i}", title, caption, f"change ({unit})", bands)
+        chart = _chart(f"{CHANGE}{i}", title, caption, f"change ({unit})", bands)
         for j, (label, band) in enumerate(bands.items()):
             chart.band(band, one_line(label, 60), _STYLES[(j + 1) % len(_STYLES)])
         chart.level(0.0, "no change", Style("faint", dash="dash", width=1.0))

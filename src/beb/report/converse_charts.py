@@ -8,7 +8,7 @@ from beb.experiments.converse.record import ConverseRecord
 from beb.report.chart import Chart, Style
 from beb.report.figures import axis_lengths, axis_range, ends_text
 from beb.report.rounding import fixed, with_interval
-from beb.report.wording import FORMATS
+from beb.report.wording import FORMATS, alpha_label
 
 USERS = {"negative": "user P₋", "positive": "user P₊"}
 _STYLES = {"negative": Style("negative", marker="circle", width=2.5), "positive": Style("positive", marker="square")}
@@ -87,7 +87,8 @@ def _height_chart(r: ConverseRecord) -> Chart:
     for name, band in bands.items():
         chart.band(band, USERS[name], _STYLES[name])
     for role, (name, e) in zip(("theory", "other"), needed.items(), strict=False):
-        chart.level(e.value, f"C = {fixed(e.value, 1)}, α by {name}", Style(role, dash="dash", width=1.5))
+        label = alpha_label(name, excluded=name in r.excluded)
+        chart.level(e.value, f"C = {fixed(e.value, 1)}, α by {label}", Style(role, dash="dash", width=1.5))
     return chart
 
 

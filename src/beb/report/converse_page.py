@@ -6,19 +6,23 @@ from beb.core.estimate import Band, Estimate
 from beb.experiments.converse.record import Arm, Beyond, ConverseRecord, PromisedTurn, TurnBound
 from beb.experiments.converse.theory import MOST_TURNS
 from beb.experiments.store import Store
+from beb.experiments.what_if_scenarios import converse_inputs
 from beb.report.converse_charts import USERS, behavior_charts, ground_charts, misaligned_level, turns_text
 from beb.report.figures import ends_text
-from beb.report.inert import excerpt
+from beb.report.inert import excerpt, one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import Sample, SampleGroup
-from beb.report.rounding import count_text, fixed, interval_text, one_in, value_text, with_interval
+from beb.report.rounding import count_text, fixed, interval_text, value_text, with_interval
+from beb.report.scenario_figures import alpha_figures, level_warnings
 from beb.report.tables import NO_FORM, assumption_rows
-from beb.report.wording import FORMATS, PREFERRED_READING, Finding, notes, proxies, warnings
+from beb.report.what_if import what_if
+from beb.report.wording import FORMATS, PREFERRED_READING, Finding, alpha_label, notes, proxies, warnings
 
 LEDE = (
     "If an ill-behaved user talks with this model turn by turn, does it misbehave, and do its own replies hold it back?"
 )
 SAYS = {True: "yes", False: "no", None: "not decided"}
+NOT_SHOWN = "not shown"
 TURN = "turn"
 
 
@@ -30,15 +34,17 @@ def page(store: Store, r: ConverseRecord) -> Page:
         counts=r.counts,
         failures=r.failures,
         terms=f"{proxies(r.meta)} B is that of the first sentence of a turn.",
-        warnings=warnings(r),
+        warnings=(*warnings(r), *_level_warnings(r)),
         notes=notes(r.notes),
+        premises=assumption_rows(r),
+        premises_title="Do Theorem 3’s premises hold here?",
         summary=(_key_figures(r),),
         sections=(
             Section("turns", "Turns", "Turn by turn", _turns_intro(r), (_turn_table(r),), behavior_charts(r)),
             Section("ground", "Ground", "Who gains ground", GROUND_INTRO, charts=ground_charts(r)),
             Section("theory", "Theory", "Theorem 3 beside what happened", THEORY_INTRO, (_bounds(r), _beyond(r))),
-            Section("premises", "Premises", "Do Theorem 3’s premises hold here?", tables=(_premises(r),)),
         ),
+        what_if=what_if(converse_inputs(store, r)),
         texts=_texts(store, r),
         methods=_methods(r),
     )  # fmt: skip
@@ -61,7 +67,17 @@ def _spec(r: ConverseRecord, name: str) -> float:
 
 
 def _level_text(r: ConverseRecord) -> str:
-    return f"the misaligned level γ + ε = {fixed(misaligned_level(r), 2)}"
+    return f"the misaligned level γ + ε = {fixed(misaligned_level(r), 2)} (γ at its estimate)"
+
+
+def _level_warnings(r: ConverseRecord) -> tuple[str, ...]:
+    """Where the level below which a reply counts as misaligned says little."""
+    control = _replies(r.arm("positive"))
+    return level_warnings(r.gamma, _spec(r, "epsilon"), "reply to a well-behaved user", min(control.value))
+
+
+def _alpha_by(r: ConverseRecord, reading: str) -> str:
+    return alpha_label(reading, excluded=reading in r.excluded)
 
 
 def _reading(r: ConverseRecord) -> str:
@@ -77,8 +93,8 @@ def _misaligns(r: ConverseRecord) -> Finding:
     last, at = bad.lengths[-1], r.arm("negative").misaligned_at
     sure = f"{100 * bad.level:g} % confidence"
     sentence = (
-        f"Not shown within {count_text(last, TURN)}: the mean reply to an ill-behaved user was never below "
-        f"{_level_text(r)} with {sure}."
+        f"Not shown within {count_text(last, TURN)}: at none was the mean reply to an ill-behaved user below "
+        f"{_level_text(r)} with {sure}, which does not show that it stays above."
         if at is None
         else f"Yes: with {sure} the mean reply to an ill-behaved user was below {_level_text(r)} at turn {at}."
     )
@@ -118,28 +134,56 @@ def _resists(r: ConverseRecord) -> Finding:
 
 
 def _promise(r: ConverseRecord) -> Finding:
+    """In words; a number of sentences that is not reached promises nothing, neither misalignment nor safety."""
     question = "What does Theorem 3 promise?"
     found = next((p for p in r.promised if p.reading == _reading(r)), None)
     if found is None:
         return Finding(question, "Nothing: β is not positive, and the theorem needs β > 0.", "")
-    spoken, reply = (int(_spec(r, name)) for name in ("turn_sentences", "reply_sentences"))
-    need = f"{with_interval(r.break_even)} user sentences per turn"
-    if found.value is None:
-        sentence = (
-            f"No misalignment at any tested turn or later: against replies of up to {count_text(reply, 'sentence')} "
-            f"the user would have to say {need} to gain ground, and says {spoken}."
-            if spoken <= r.break_even.value
-            else f"No misalignment within {MOST_TURNS} turns, though {spoken} a turn gain ground ({need} break even)."
-        )
-    else:
-        sentence = f"That some user sentences misalign it by turn {found.value} ({_range(found)}); {need} break even."
     last = next(b for b in reversed(r.bounds) if b.reading == found.reading)
-    detail = (
-        f"By turn {last.turn} it asks for {with_interval(last.bound.sharp)} user sentences in all, of which "
-        f"{last.spoken} were spoken; {_split(last)}. It is a sufficient number, not a necessary one, and counts the "
-        "first sentence after every reply for nothing."
+    demand = (
+        f"By turn {last.turn} it asks for {with_interval(last.bound.sharp)} user sentences in all, and {last.spoken} "
+        f"were spoken ({_split(last)}; α by {_reading(r)})."
     )
-    return Finding(question, sentence, detail)
+    about = "It is a number that suffices, not one that is necessary."
+    if found.value is not None and found.value <= last.turn:
+        sure = f"{100 * (1 - _spec(r, 'delta')):g} %"
+        sentence = (
+            f"At turn {found.value} the user has said as many sentences as it asks for ({_range(found)}): if its "
+            f"premises hold, some user sentences of that number bring the mean reply below γ + ε by then, with "
+            f"probability {sure} over the replies. It does not say that the ones spoken here do.{_unmet(r)}"
+        )
+        return Finding(question, sentence, f"{demand} {about}")
+    could = ""
+    if found.earliest is not None and found.earliest <= last.turn:
+        could = f" (at the most favourable limits of its inputs it would be at turn {found.earliest})"
+    sentence = (
+        "Nothing about these conversations: the number of user sentences that it asks for is not reached at any tested "
+        f"turn{could}. So it says neither that the model misaligns nor that it is safe."
+    )
+    return Finding(question, sentence, f"{demand} {_going_on(r, found)} {about}")
+
+
+def _going_on(r: ConverseRecord, found: PromisedTurn) -> str:
+    """What more turns would do."""
+    spoken = int(_spec(r, "turn_sentences"))
+    if found.value is not None:
+        longer = "In a longer conversation of the same kind the number would be reached"
+        return f"{longer} at turn {found.value} ({_range(found)})."
+    more = with_interval(r.break_even)
+    if spoken > r.break_even.value:
+        grows = f"Every further turn asks for at least {more} sentences more and the user says {spoken}"
+        return f"{grows}, which gains on it but does not reach it within {MOST_TURNS} turns."
+    counted = "; the theorem counts the first sentence after a reply for nothing" if spoken == 1 else ""
+    return (
+        f"Every further turn asks for more: to catch up, the user would have to say more than {more} sentences per "
+        f"turn, and says {spoken}{counted}."
+    )
+
+
+def _unmet(r: ConverseRecord) -> str:
+    """Which premises are known not to hold."""
+    broken = [f"“{one_line(a.name)}”" for a in r.assumptions if a.status == "contradicted"]
+    return f" Here {' and '.join(broken)} {'is' if len(broken) == 1 else 'are'} contradicted." if broken else ""
 
 
 def _range(found: PromisedTurn) -> str:
@@ -180,19 +224,19 @@ def _key_figures(r: ConverseRecord) -> Table:
     ]
     if r.positivity is not None:
         rows.append(("positivity", r.positivity, "share of negative user sentences that P₋ finds likelier (Def. 6)"))
-    rows += [(f"C, {name}", e, "log ratio that forces B < γ + ε") for name, e in r.needed.items()]
+    rows += [(f"C, α by {_alpha_by(r, name)}", e, "log ratio that forces B < γ + ε") for name, e in r.needed.items()]
+    cells = [(name, value_text(e), interval_text(e), e.unit, text) for name, e, text in rows]
     if r.alpha is not None:
-        for name, e in (("plateau", r.alpha.plateau), ("line", r.alpha.line)):
-            reading = e.log_inverse_alpha
-            share = f"a weight of {one_in(reading.value)}" if reading.value > 0 else "names no weight below 1"
-            rows.append((f"log 1/α, {name}", reading, share))
+        for row in alpha_figures(r.alpha, r.alpha_entering, r.excluded, int(_spec(r, "sentences"))):
+            shown = (value_text(row.estimate), interval_text(row.estimate)) if row.estimate else (row.words, "—")
+            cells.append((row.name, *shown, "nats", row.meaning))
     return Table(
         "Key figures",
         ("quantity", "value", "interval", "unit", "what it means"),
-        tuple((name, value_text(e), interval_text(e), e.unit, text) for name, e, text in rows),
+        tuple(cells),
         note=(
-            f"From {count_text(r.beta.n, 'conversation')} with each kind of user. β, β′, σ², γ and α hold together, "
-            "and so does what follows from them."
+            f"From {count_text(r.beta.n, 'conversation')} with each kind of user. β, β′, σ², γ and α as it enters the "
+            "theorem hold together, and so does what follows from them."
         ),
     )
 
@@ -243,12 +287,12 @@ def _bounds(r: ConverseRecord) -> Table:
         (
             str(b.turn),
             b.bound.bound.theorem,
-            b.reading,
+            _alpha_by(r, b.reading),
             with_interval(b.bound.paper) if b.bound.paper is not None else NO_FORM,
             with_interval(b.bound.sharp),
             str(b.spoken),
-            SAYS[b.promised],
-            SAYS[below.high[below.lengths.index(b.turn)] < misaligned_level(r)],
+            "not measured" if b.reading in r.excluded else SAYS[b.promised],
+            "yes" if below.high[below.lengths.index(b.turn)] < misaligned_level(r) else NOT_SHOWN,
         )
         for b in r.bounds
         if b.reading == preferred or b.turn == last
@@ -258,7 +302,10 @@ def _bounds(r: ConverseRecord) -> Table:
         ("turn", "theorem", "α by", "paper", "sharp", "spoken", "enough", "seen below γ + ε"),
         rows,
         strong=(4,),
-        note="Enough: yes or no if the whole interval says so. Seen: the simultaneous upper limit of B is below γ + ε.",
+        note=(
+            "Enough: yes or no if the whole interval says so; not measured where the cap excludes the α behind it. "
+            "Seen: the simultaneous upper limit of B is below γ + ε, γ at its estimate."
+        ),
         empty="No bound: β is not positive, and the theorems need β > 0.",
     )
 
@@ -267,24 +314,19 @@ def _beyond(r: ConverseRecord) -> Table:
     return Table(
         "Conversations whose own log ratio exceeds C",
         ("α by", "C at most", "replies", "mean B", "below γ + ε"),
-        tuple(_beyond_row(b) for b in r.beyond),
+        tuple(_beyond_row(r, b) for b in r.beyond),
         strong=(3,),
         note=(
-            "C at its upper limit, in nats. A mixture with this α has a mean B below "
-            f"{fixed(misaligned_level(r), 2)} there. The verdict judges the reading of α and the components as much as "
-            "the mixture, which is one of running text."
+            "C at its upper limit, in nats. A mixture of running text with this α has a mean B below γ + ε there: "
+            "“held” where that is so for sure, whatever γ is within its limits. A mean that is not below contradicts "
+            "nothing: γ as measured is no supremum, and the reading of α and the components may be wrong as well."
         ),
     )
 
 
-def _beyond_row(b: Beyond) -> tuple[str, ...]:
+def _beyond_row(r: ConverseRecord, b: Beyond) -> tuple[str, ...]:
     mean = with_interval(b.behavior) if b.behavior is not None else "too few conversations"
-    return b.reading, fixed(b.needed, 2), f"{b.n_replies:,}", mean, b.verdict
-
-
-def _premises(r: ConverseRecord) -> Table:
-    rows = tuple((f"{a.name}: {a.meaning}", a.status, a.figure, a.source) for a in assumption_rows(r))
-    return Table("", ("premise", "verdict", "figure behind it", "source"), rows)
+    return _alpha_by(r, b.reading), fixed(b.needed, 2), f"{b.n_replies:,}", mean, b.verdict
 
 
 def _texts(store: Store, r: ConverseRecord) -> tuple[SampleGroup, ...]:

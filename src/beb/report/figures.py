@@ -96,7 +96,7 @@ def evidence_chart(m: Measurement) -> Chart:
         x_title=SENTENCES,
         y_title="evidence log P₋/P (nats)",
         y_range=axis_range(curve, extra=[plateau.log_inverse_alpha.value, *(e.value for e in m.alpha.cap)]),
-        x_range=axis_lengths(curve),
+        x_range=(-0.2, curve.lengths[-1] + 0.2),
     )
     chart.band(curve, "mean evidence, prompts from P₋", Style("negative", marker="circle", width=2.5))
     if len(m.alpha.cap) == len(curve.lengths):
@@ -222,7 +222,7 @@ def axis_range(*bands: Band, extra: list[float] | None = None) -> tuple[float, f
 
 def axis_lengths(*bands: Band) -> tuple[float, float]:
     """An axis of lengths with a margin."""
-    return min(0, *(b.lengths[0] for b in bands)) - 0.2, max(b.lengths[-1] for b in bands) + 0.2
+    return min(b.lengths[0] for b in bands) - 0.2, max(b.lengths[-1] for b in bands) + 0.2
 
 
 def _line_end(intercept: float, slope: float, last: int) -> float:

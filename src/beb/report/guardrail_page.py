@@ -5,27 +5,23 @@ from __future__ import annotations
 import math
 
 from beb.core.estimate import Band, Estimate
+from beb.experiments.guardrail.predictions import LARGER
 from beb.experiments.guardrail.record import Baseline, Guardrail, GuardrailRecord
 from beb.experiments.store import Store
-from beb.report.chart import Chart, Style
-from beb.report.figures import SENTENCES, axis_lengths, axis_range, ends_text
+from beb.experiments.verdicts import length_verdict
+from beb.experiments.what_if_scenarios import guardrail_inputs
+from beb.report.guardrail_charts import behavior_charts, divergence_charts
 from beb.report.inert import excerpt, one_line
-from beb.report.page import VERDICTS, Page, Section, Table
+from beb.report.page import Page, Section, Table
 from beb.report.record import sampled_texts
 from beb.report.rounding import count_text, fixed, with_interval
+from beb.report.scenario_figures import alpha_figures, level_warnings
 from beb.report.tables import NOT_IDENTIFIED, assumption_rows
-from beb.report.wording import FORMATS, PREFERRED_READING, Finding, notes, observed_text, proxies, share, warnings
+from beb.report.what_if import what_if
+from beb.report.wording import FORMATS, Finding, alpha_label, notes, observed_text, proxies, share, warnings
 
 LEDE = "How many sentences of a misaligning prompt does a system prompt hold off, and is that what the theory says?"
 NO_EXTRA = "none given"
-_STYLES = (
-    Style("positive", marker="square"),
-    Style("theory", marker="diamond"),
-    Style("other", marker="triangle-up"),
-    Style("shuffled", marker="x"),
-    Style("ink", dash="dash", marker="square"),
-    Style("faint", dash="dash", marker="diamond"),
-)
 
 
 def page(store: Store, r: GuardrailRecord) -> Page:
@@ -36,19 +32,21 @@ def page(store: Store, r: GuardrailRecord) -> Page:
         counts=r.counts,
         failures=r.failures,
         terms=proxies(r.meta),
-        warnings=warnings(r),
+        warnings=(*warnings(r), *_level_warnings(r)),
         notes=notes(r.notes),
+        premises=assumption_rows(r),
+        premises_title="Do Theorem 2’s premises hold here?",
         summary=(_observed_table(r), _prediction_table(r)),
         sections=(
-            Section("behavior", "Behavior", "The same prompts with and without", _BEHAVIOR, charts=_behavior_charts(r)),
+            Section("behavior", "Behavior", "The same prompts with and without", _BEHAVIOR, charts=behavior_charts(r)),
             Section("lengths", "Lengths", "Theorem 2’s lengths", _LENGTHS.format(**_numbers(r)), (_length_table(r),)),
             Section(
                 "divergence", "Divergence", "What the theorem is computed from", _DIVERGENCE, (_figure_table(r),),
-                _divergence_charts(r),
+                divergence_charts(r),
             ),
-            Section("premises", "Premises", "Do Theorem 2’s premises hold here?", tables=(_premise_table(r),)),
-            Section("texts", "Guardrails", "The guardrails", tables=(_text_table(r),)),
+            Section("guardrails", "Guardrails", "The guardrails", tables=(_text_table(r),)),
         ),
+        what_if=what_if(guardrail_inputs(store, r)),
         texts=sampled_texts(store),
         methods=_methods(r),
     )  # fmt: skip
@@ -60,9 +58,11 @@ _BEHAVIOR = (
 )
 _LENGTHS = (
     "Sentences from which, with probability {sure} over prefixes from P₊, some prompt after the prefix brings B below "
-    "γ + ε. A given text has no spread: its own log-ratio takes the place of β′m, and σ that of 0. “Observed” is the "
-    "first tested length at which the mean over the sampled prompts lies below γ + ε for certain: it witnesses the "
-    "theorem where it is not longer. Not having reached it is no contradiction: the theorem speaks of some prompt."
+    "γ + ε (γ at its estimate). A given text has no spread: its own log-ratio takes the place of β′m, and 0 that of σ. "
+    "“Observed” is the first tested length at which the mean over the sampled prompts lies below γ + ε for certain. "
+    "After a given text it witnesses the theorem (“held”) where it is surely not longer. After sampled prefixes it "
+    "witnesses nothing: a mean over prefixes does not say for how many of them it is so. Not having reached it is no "
+    "contradiction: the theorem speaks of some prompt. A length from an α that the cap excludes says nothing."
 )
 _DIVERGENCE = (
     "Definition 3 asks how much a sentence of P₋ tells it from P₊ after text that ends in a negative sentence: the "
@@ -72,6 +72,12 @@ _DIVERGENCE = (
 
 def _numbers(r: GuardrailRecord) -> dict[str, str]:
     return {"sure": f"{100 * (1 - float(r.meta['spec']['delta'])):g} %"}
+
+
+def _level_warnings(r: GuardrailRecord) -> tuple[str, ...]:
+    """Where the level below which a prompt counts as misaligning says little."""
+    unprompted = min((base.curve.corrected or base.curve.raw).at(0).value for base in r.baselines)
+    return level_warnings(r.gamma, float(r.meta["spec"]["epsilon"]), "response without any prompt", unprompted)
 
 
 def _level(r: GuardrailRecord) -> str:
@@ -159,29 +165,36 @@ def _bought(base: Baseline, guardrails: list[Guardrail], tested: int) -> str:
 
 
 def _what_theory_says(r: GuardrailRecord) -> Finding:
-    counted = {name: [g for g in r.guardrails if g.verdict == name] for name in VERDICTS}
-    total = len(r.guardrails)
+    larger = [g for g in r.guardrails if g.reason == LARGER]
+    within = [g for g in r.guardrails if g.verdict == "held"]
+    total, open_ = len(r.guardrails), len(r.guardrails) - len(larger) - len(within)
     said = []
-    if counted["contradicted"]:
-        names = ", ".join(f"“{one_line(g.name)}”" for g in counted["contradicted"])
-        said.append(f"{names} held off more sentences than Theorem 2 allows with these components")
-    if counted["held"]:
-        names = ", ".join(f"“{one_line(g.name)}”" for g in counted["held"])
-        said.append(f"{names} held off no more than Theorem 2 allows")
-    if counted["not measured"]:
-        some = "the guardrail" if total == 1 else f"{len(counted['not measured'])} of {total} guardrails"
+    if larger:
+        said.append(
+            f"{_named(larger)} held off more sentences of the mean prompt than Theorem 2 adds for the worst one, which "
+            "contradicts nothing"
+        )
+    if within:
+        said.append(f"{_named(within)} held off no more of the mean prompt than Theorem 2 adds for the worst one")
+    if open_:
+        some = "the guardrail" if total == 1 else f"{open_} of {total} guardrails"
         said.append(f"for {some} the measurement does not decide")
     sampled = next((g for g in r.guardrails if g.kind == "sampled"), None)
     detail = ""
     if sampled is not None:
         detail = (
-            f"{count_text(sampled.sentences, 'sentence')} from P₊ carry {with_interval(sampled.log_ratio)} nats "
+            f"{count_text(sampled.sentences, 'sentence')} from P₊ {'carries' if sampled.sentences == 1 else 'carry'} "
+            f"{with_interval(sampled.log_ratio)} nats "
             f"against P₋: {_theory(sampled.log_ratio_shift)} sentences of P₋ on average, and by Theorem 2 with "
             f"probability {_numbers(r)['sure']} at most {_theory(sampled.extra)} extra sentences for some "
             "prompt."
         )
     sentence = "; ".join(said)
     return Finding("Is that what the theory says?", f"{sentence[:1].upper()}{sentence[1:]}.", detail)
+
+
+def _named(guardrails: list[Guardrail]) -> str:
+    return ", ".join(f"“{one_line(g.name)}”" for g in guardrails)
 
 
 def _premises_here(r: GuardrailRecord) -> Finding:
@@ -196,10 +209,17 @@ def _premises_here(r: GuardrailRecord) -> Finding:
         if r.beta_after.low > 0
         else "That sentences of P₋ still tell it from P₊ after text that ends in a negative sentence is not shown"
     )
+    tried = all(g.positivity.tried for g in r.guardrails)
+    shown = next(a.status == "held" for a in r.assumptions if a.name == "positivity")
+    after = "right after the guardrails such a sentence was found wherever one was looked for"
+    if not shown:
+        after = "right after the guardrails, where the theorem needs one, " + (
+            "one was not found wherever one was looked for" if tried else "none was tried"
+        )
     return Finding(
         question,
         f"{share(r.positivity)} of the sentences that P₋ wrote and that are scored negative are likelier under P₋ than "
-        f"under P₊ (Definition 6). {kept} (Definition 3).",
+        f"under P₊ there; {after} (Definition 6). {kept} (Definition 3).",
         f"β = {with_interval(r.beta)} nats per sentence without a prefix, {with_interval(r.beta_after)} after one; the "
         "smallest value over the tested lengths each. The share is a mean over prompts.",
     )
@@ -246,15 +266,24 @@ def _prediction_table(r: GuardrailRecord) -> Table:
         observed = f"{_shown(seen)}{how}" if base.fall.low > 0 else "no fall to shift"
         rows.append(
             (_label(g.format, g.name), str(g.sentences), with_interval(g.log_ratio), _theory(g.log_ratio_shift),
-             _theory(g.extra), observed, g.verdict)
+             _theory(g.extra), observed, "larger than the theorem’s extra" if g.reason == LARGER else g.verdict)
         )  # fmt: skip
     note = (
         "log P₊/P₋ in nats: of the text itself, or the mean over the sampled prefixes; negative means that the text "
         "is likelier under P₋. By log-ratio: that over the mean divergence of a sentence of P₋. At most: Theorem 2’s "
-        "extra sentences, sharp form, with C = 0. Verdict on the observed shift being at most that."
+        "extra sentences, sharp form, with C = 0. Verdict on the observed shift being at most that; it is about the "
+        f"mean over prompts, and the theorem about some prompt. Why: {_reasons(r)}."
     )
     columns = ("guardrail", "m", "log P₊/P₋", "by log-ratio", "at most (Th 2)", "observed", "verdict")
     return Table("Prediction beside observation, in sentences", columns, tuple(rows), strong=(5,), note=note)
+
+
+def _reasons(r: GuardrailRecord) -> str:
+    """Why each verdict is what it is, those with one reason together."""
+    by_reason: dict[str, list[Guardrail]] = {}
+    for g in r.guardrails:
+        by_reason.setdefault(g.reason, []).append(g)
+    return "; ".join(f"{reason} ({_named(guardrails)})" for reason, guardrails in by_reason.items())
 
 
 def _length_table(r: GuardrailRecord) -> Table:
@@ -263,10 +292,12 @@ def _length_table(r: GuardrailRecord) -> Table:
         for report in g.bounds:
             paper = with_interval(report.bound.paper) if report.bound.paper is not None else NO_EXTRA
             length = next(iter(report.observed.values()))
-            witnessed = length is not None and length <= report.bound.sharp.value
+            # A mean over sampled prefixes does not say for which share of them it holds, as the theorem does.
+            witness = None if g.kind == "sampled" else length
             rows.append(
-                (_label(g.format, g.name), report.reading, paper, with_interval(report.bound.sharp),
-                 observed_text(report.observed, _tested(r)), "held" if witnessed else "not measured")
+                (_label(g.format, g.name), alpha_label(report.reading, excluded=report.excluded), paper,
+                 with_interval(report.bound.sharp), observed_text(report.observed, _tested(r)),
+                 length_verdict(witness, report.bound.sharp, excluded=report.excluded))
             )  # fmt: skip
     columns = ("guardrail", "α by", "paper", "sharp", "observed", "verdict")
     empty = "No length: β after a negative sentence is not positive, or could not be measured."
@@ -274,7 +305,6 @@ def _length_table(r: GuardrailRecord) -> Table:
 
 
 def _figure_table(r: GuardrailRecord) -> Table:
-    plateau, line = r.alpha.plateau.log_inverse_alpha, r.alpha.line.log_inverse_alpha
     rows: list[tuple[str, Estimate | None, str]] = [
         ("β", r.beta, "KL(P₋‖P₊) per sentence along prompts from P₋, smallest"),
         (
@@ -284,18 +314,19 @@ def _figure_table(r: GuardrailRecord) -> Table:
         ),
         ("β′", r.beta_prime, "KL(P₊‖P₋) per sentence along prompts from P₊, largest"),
         ("σ², under P₊", r.sigma2_positive, "variance of log P₊/P₋ per sentence along prompts from P₊, largest"),
-        ("positivity", r.positivity, "share of negative sentences likelier under P₋ (Definition 6)"),
+        ("positivity", r.positivity, "share of negative sentences likelier under P₋, where P₋ wrote them"),
+        *(
+            (f"positivity after {one_line(g.name)}", g.positivity.share, "the same right after it (Definition 6)")
+            for g in r.guardrails
+        ),
         ("γ, tested prompts", r.gamma, "the best mean behavior that P₋ itself showed"),
-        (f"log 1/α, {PREFERRED_READING}", plateau, f"{r.alpha.plateau.verdict}"),
-        ("log 1/α, straight line", line, "Wolf et al.: first three points of KL(P₋‖P)"),
     ]
-    cells = tuple((name, _shown(e, "not measured"), e.unit if e else "", meaning) for name, e, meaning in rows)
-    return Table("Key figures", ("quantity", "value [interval]", "unit", "meaning"), cells)
-
-
-def _premise_table(r: GuardrailRecord) -> Table:
-    rows = tuple((row.name, row.meaning, row.status, row.figure) for row in assumption_rows(r))
-    return Table("Premises of Theorem 2", ("premise", "meaning", "verdict", "figure"), rows, strong=())
+    cells = [(name, _shown(e, "not measured"), e.unit if e else "", meaning) for name, e, meaning in rows]
+    cells += [
+        (row.name, _shown(row.estimate, row.words), "nats", row.meaning)
+        for row in alpha_figures(r.alpha, r.alpha_entering, r.excluded, _tested(r))
+    ]
+    return Table("Key figures", ("quantity", "value [interval]", "unit", "meaning"), tuple(cells))
 
 
 def _text_table(r: GuardrailRecord) -> Table:
@@ -308,71 +339,6 @@ def _text_table(r: GuardrailRecord) -> Table:
         drawn = f"{count_text(g.sentences, 'sentence')} sampled from P₊, fresh for each prompt"
         rows.append((_label(g.format, g.name), g.kind, excerpt(g.text, 600) if g.text else drawn))
     return Table("What stands before the prompt", ("guardrail", "kind", "words"), tuple(rows), strong=())
-
-
-def _behavior_charts(r: GuardrailRecord) -> tuple[Chart, ...]:
-    charts = []
-    for base in r.baselines:
-        charts.append(_behavior_chart(r, base, corrected=False))
-        if base.curve.corrected is not None:
-            charts.append(_behavior_chart(r, base, corrected=True))
-    return tuple(charts)
-
-
-def _behavior_chart(r: GuardrailRecord, base: Baseline, *, corrected: bool) -> Chart:
-    label = FORMATS.get(base.format, one_line(base.format))
-    how = "corrected for the scorer’s errors" if corrected else "as scored"
-    control = _picked(base.curve.corrected, base.curve.raw, corrected=corrected)
-    guardrails = _of_format(r, base.format)
-    chart = Chart(
-        key=f"guardrail-{base.format}-{'corrected' if corrected else 'raw'}",
-        title=f"{label[:1].upper()}{label[1:]}, {how}",
-        caption=(
-            f"Prompts from P₋ of n sentences; {count_text(control.n, 'prompt')}, the same with every guardrail. Band: "
-            "the curve without guardrail at once (light) and each point (darker); bars: each point with a guardrail."
-        ),
-        alt=f"Behavior expectation against prompt length, {label}, {how}; without guardrail {ends_text(control)}.",
-        x_title=SENTENCES,
-        y_title="behavior expectation B (−1 … +1)",
-        y_range=(-1.06, 1.06),
-        x_range=(-0.3, control.lengths[-1] + 0.3),
-        height=430,
-    )
-    chart.band(control, "no guardrail", Style("negative", marker="circle", width=2.5))
-    for i, g in enumerate(guardrails):
-        band = _picked(g.curve.corrected, g.curve.raw, corrected=corrected)
-        shift = 0.06 * (1 + i // 2) * (1 if i % 2 == 0 else -1)
-        chart.bars(band, one_line(g.name, 40), _STYLES[i % len(_STYLES)], shift=shift)
-    chart.level(0.0, "B = 0, where the midpoint is read", Style("faint", dash="dash", width=1.0))
-    return chart
-
-
-def _picked(corrected_band: Band | None, raw: Band, *, corrected: bool) -> Band:
-    return corrected_band if corrected and corrected_band is not None else raw
-
-
-def _divergence_charts(r: GuardrailRecord) -> tuple[Chart, ...]:
-    bands = [r.beta_curve, r.beta_prime_curve, *([r.beta_after_curve] if r.beta_after_curve else [])]
-    chart = Chart(
-        key="guardrail-divergence",
-        title="How well the next sentence tells the components apart",
-        caption=(
-            "Light band: the whole curve at once; darker: each point on its own. After a prefix, n counts the "
-            f"sentences that P₋ has written since. β = {with_interval(r.beta)}"
-            + (f", after a prefix {with_interval(r.beta_after)}" if r.beta_after else "")
-            + f", β′ = {with_interval(r.beta_prime)} nats per sentence."
-        ),
-        alt=f"KL divergence of the next sentence against prompt length: {ends_text(r.beta_curve)} without a prefix.",
-        x_title=SENTENCES,
-        y_title="divergence of the next sentence (nats)",
-        y_range=axis_range(*bands),
-        x_range=axis_lengths(*bands),
-    )
-    chart.band(r.beta_curve, "KL(P₋‖P₊), prompts from P₋", Style("negative", marker="circle", width=2.5))
-    if r.beta_after_curve is not None:
-        chart.band(r.beta_after_curve, "KL(P₋‖P₊) after a negative sentence", Style("other", marker="diamond"))
-    chart.band(r.beta_prime_curve, "KL(P₊‖P₋), prompts from P₊", Style("positive", marker="square"))
-    return (chart,)
 
 
 def _methods(r: GuardrailRecord) -> dict[str, Estimate | Band]:

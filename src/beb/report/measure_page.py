@@ -7,10 +7,12 @@ from typing import Any
 from beb.core.estimate import Band, Estimate
 from beb.experiments.measurement import Measurement
 from beb.experiments.store import Store
+from beb.experiments.what_if import measure_inputs
 from beb.report.figures import all_charts
 from beb.report.page import Page, Section
 from beb.report.record import sampled_texts
 from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
+from beb.report.what_if import what_if
 from beb.report.wording import findings, halving_text, notes, proxies, warnings
 
 LEDE = (
@@ -19,10 +21,13 @@ LEDE = (
 )
 
 
-def measure_page(store: Store, m: Measurement) -> Page:
-    """Everything that the report of `beb measure` says in the parts that all reports share."""
+def measure_page(store: Store, m: Measurement, *, sliders: bool = True) -> Page:
+    """Everything that the report of `beb measure` says in the parts that all reports share.
+
+    sliders: with what "What if" needs, which takes as long as the rest.
+    """
     charts = all_charts(m)
-    named = (("premises", "Premises"), ("divergence", "Divergence"), ("evidence-section", "Evidence"),
+    named = (("figures", "Key figures"), ("divergence", "Divergence"), ("evidence-section", "Evidence"),
              ("behavior", "Behavior"), ("bounds", "Bounds"))  # fmt: skip
     drawn = {"divergence": "divergence", "evidence-section": "evidence", "behavior": "behavior"}
     return Page(
@@ -33,9 +38,11 @@ def measure_page(store: Store, m: Measurement) -> Page:
         terms=proxies(m.meta),
         warnings=warnings(m),
         notes=notes(m.notes),
+        premises=assumption_rows(m),
         sections=tuple(
             Section(key, name, name, charts=tuple(charts.get(drawn.get(key, ""), ()))) for key, name in named
         ),
+        what_if=what_if(measure_inputs(store, m)) if sliders else None,
         texts=sampled_texts(store),
         methods=_methods(m),
     )
@@ -44,10 +51,8 @@ def measure_page(store: Store, m: Measurement) -> Page:
 def measure_context(m: Measurement) -> dict[str, Any]:
     """What only the template of the main job shows."""
     return {
-        "charts": all_charts(m),
         "key_figures": key_figures(m),
         "alpha_rows": alpha_rows(m),
-        "assumptions": assumption_rows(m),
         "bounds": bound_rows(m),
         "qualities": qualities(m),
         "halving": halving_text(m),

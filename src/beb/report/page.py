@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 from beb.core.estimate import Band, Estimate
 from beb.report.chart import Chart
+from beb.report.heat_map import HeatMap
 from beb.report.record import SampleGroup
+from beb.report.tables import AssumptionRow
+from beb.report.what_if import WhatIf
 from beb.report.wording import Finding
 
 VERDICTS = ("held", "contradicted", "not measured")
@@ -38,6 +41,7 @@ class Section:
     intro: str = ""
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ class Page:
     """A whole report.
 
     lede: the questions that it answers. findings: the answers, with numbers. warnings: what must be known before any
-    number. notes, terms: what the words mean here. summary: tables that belong to the answer. methods: the estimates
+    number. notes, terms: what the words mean here. premises: what the theorems need, shown right after the answer under
+    `premises_title`. summary: tables that belong to the answer. what_if: bounds at other
+    settings, None where there is nothing to move. methods: the estimates
     whose computation is named under "How it was measured", by name. counts, failures: of the run.
     """
 
@@ -56,7 +62,16 @@ class Page:
     terms: str = ""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    premises: tuple[AssumptionRow, ...] = ()
+    premises_title: str = "Do the theorems’ premises hold here?"
     summary: tuple[Table, ...] = ()
     sections: tuple[Section, ...] = ()
+    what_if: WhatIf | None = None
     texts: tuple[SampleGroup, ...] = ()
     methods: Mapping[str, Estimate | Band] = field(default_factory=dict)
+
+    @property
+    def premise_table(self) -> Table:
+        """The premises as a table for terminals."""
+        rows = tuple((row.name, row.plain, row.status, row.figure) for row in self.premises)
+        return Table(self.premises_title, ("premise", "in plain words", "verdict", "figure"), rows, strong=())

@@ -20,14 +20,14 @@ _HOMES = {
 }
 
 
-def page_of(store: Store, result: Any) -> Page:
-    """What the report of a record says. store: of the run, for sampled texts.
+def page_of(store: Store, result: Any, *, sliders: bool = True) -> Page:
+    """What the report of a record says. store: of the run, for sampled texts. sliders: of a measurement.
 
     Raises: StoreDamaged for a kind of run that this program has no page for.
     """
     name = str(result.meta["experiment"])
     if name == "measure":
-        return measure_page(store, result)
+        return measure_page(store, result, sliders=sliders)
     if name not in _HOMES:
         raise StoreDamaged(f"{store.path} is a run of kind {name!r}, and this program has no report for it")
     found: Page = importlib.import_module(_HOMES[name]).page(store, result)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
-from beb.core.bounds import PREMISES
 from beb.core.estimate import Band, Estimate
-from beb.experiments.personas.record import PersonasRecord, PersonaWay, Shortest
+from beb.experiments.personas.record import PersonasRecord, PersonaWay
 from beb.experiments.store import Store
 from beb.report.chart import Chart, Style
 from beb.report.inert import excerpt, one_line
 from beb.report.page import Page, Section, Table
+from beb.report.personas_answers import misaligned, name_text, percent, shortest_way, tested, who
+from beb.report.personas_maps import behavior_maps, recognition_map
 from beb.report.record import Sample, SampleGroup
 from beb.report.rounding import count_text, dense, fixed, with_interval
-from beb.report.wording import FORMATS, Finding, notes
+from beb.report.tables import AssumptionRow, assumption_rows
+from beb.report.wording import FORMATS, notes
 
 LEDE = (
     "Which personas does the model mix, how rare is each, and how many sentences of prompt bring it out? Is a rare one "
@@ -26,6 +29,22 @@ TERMS = (
     "persona, α its weight, and P₊ all the other personas. B scores a response from −1 (undesired) to +1 (desired)."
 )
 NO_BOUND = "∞: no bound, for a weight or a divergence may be 0."
+WITHOUT = "—: the level is met without a prompt already, so that there is nothing to bring about."
+EXCLUDED = " (excluded by the cap)"
+PREMISES = {
+    "mixture": (
+        "The model behaves as a blend of these personas in fixed shares, however long the text.",
+        "P(s) = Σᵢ wᵢPᵢ(s) for whole texts s, with wᵢ > 0 of any length",
+    ),
+    "distinguishable": (
+        "Each further sentence of a persona, well-behaved or not, goes on telling it from the blend of the others.",
+        "E KL(Pᵢ‖the others) of the next sentence > βᵢ after n ≥ 0 sentences from Pᵢ",
+    ),
+    "bounded behavior": (
+        "A persona stays as it is: its mean behavior does not rise above γᵢ, whatever it has just read.",
+        "B of Pᵢ after s ≤ γᵢ for every prompt s",
+    ),
+}
 CURVES = (
     Style("negative", marker="circle"), Style("positive", marker="square"), Style("theory", marker="diamond"),
     Style("other", marker="triangle-up"), Style("shuffled", marker="circle"), Style("ink", marker="square"),
@@ -37,22 +56,24 @@ def page(store: Store, r: PersonasRecord) -> Page:
     """Everything that the report of `beb personas` says."""
     return Page(
         lede=LEDE,
-        findings=(_who(r), *(_way(r, each) for each in r.shortest)),
+        findings=(who(r), *(shortest_way(r, each) for each in r.shortest)),
         counts=r.counts,
         failures=r.failures,
         terms=TERMS,
         warnings=_warnings(r),
         notes=notes(r.notes),
-        summary=(_weight_table(r), *(_way_table(r, behavior) for behavior in r.unprompted)),
+        premises=tuple(_premise(row) for row in assumption_rows(r)),
+        premises_title="Do Theorem 1’s premises hold here?",
+        summary=(_weight_table(r), *_behaviors_table(r), *(_way_table(r, behavior) for behavior in r.unprompted)),
         sections=(
+            Section("map", "Heat map", "Where each persona leads", _MAP_INTRO, heat_maps=behavior_maps(r)),
             Section(
                 "level", "Common level", "The same goal for every persona", _level_intro(r),
                 tuple(_level_table(r, behavior) for behavior in r.unprompted), _response_charts(r),
             ),
-            Section("premises", "Premises", "Do the premises hold here?", tables=(_premise_table(r),)),
             Section(
                 "posterior", "Recognition", "How soon is a persona recognised?", POSTERIOR_INTRO,
-                charts=(_posterior_chart(r),),
+                charts=(_posterior_chart(r),), heat_maps=(recognition_map(r),),
             ),
         ),
         texts=_texts(store, r),
@@ -60,6 +81,16 @@ def page(store: Store, r: PersonasRecord) -> Page:
     )  # fmt: skip
 
 
+def _premise(row: AssumptionRow) -> AssumptionRow:
+    """A premise of two components, said of many."""
+    plain, meaning = PREMISES.get(row.name, (row.plain, row.meaning))
+    return replace(row, plain=plain, meaning=meaning)
+
+
+_MAP_INTRO = (
+    "How the model behaves after it has read sentences of each persona: orange is undesired, blue desired. A persona "
+    "that is bad itself and brings the model down with it is a way to misbehavior; one that it resists stays blue."
+)
 POSTERIOR_INTRO = (
     "Mean posterior weight of a persona after sentences that it wrote itself, at the fitted weights: once it is near "
     "1, the mixture continues as that persona. It presupposes that the personas account for the model."
@@ -80,65 +111,13 @@ def _warnings(r: PersonasRecord) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _who(r: PersonasRecord) -> Finding:
-    question = "Which personas does the model mix?"
-    heaviest = sorted(r.personas, key=lambda p: -p.weight.value)[:3]
-    named = ", ".join(f"{_name(p.name)} {_percent(p.weight)}" for p in heaviest)
-    absent = sum(p.weight.low <= 0 for p in r.personas)
-    sentence = f"Unprompted, it is nearest to a mixture of {named}."
-    if absent:
-        sentence += f" For {absent} of {len(r.personas)} personas a weight of 0 is not excluded."
-    detail = (
-        f"Unexplained by any mixture of them: {with_interval(r.unexplained)} nats per sentence. Weights by maximum "
-        f"likelihood from {count_text(r.unexplained.n, 'unprompted text')}, certified: no other weights are better by "
-        f"more than {r.certificate:.1g} nats per text. Each weight's interval holds by itself."
-    )
-    return Finding(question, sentence, detail)
-
-
-def _way(r: PersonasRecord, found: Shortest) -> Finding:
-    question = f"Which persona is the shortest way to misbehavior, and is it rare? ({one_line(found.behavior, 60)})"
-    level = f"B below {fixed(_misaligned(r), 2)}"
-    if not found.candidates:
-        return Finding(
-            question, f"None of them: no persona's own mean behavior can lie below the level ({level}).", _detail(r)
-        )
-    first = next(way for way in r.ways if (way.behavior, way.name) == (found.behavior, found.candidates[0]))
-    length = first.to_level_family
-    assert length is not None
-    if found.resolved:
-        sentence = f"{_name(first.name)}: some prompt of {with_interval(length)} sentences is enough for {level}."
-    else:
-        others = len(found.candidates) - 1
-        sentence = (
-            f"Not resolved: {count_text(others + 1, 'persona')} may be the shortest way to {level}"
-            f" ({', '.join(_name(name) for name in found.candidates[:6])}{', …' if others > 5 else ''})."
-        )
-        if math.isfinite(length.value):
-            sentence += f" By its estimate {_name(first.name)} comes first, {with_interval(length)} sentences."
-    rare = {
-        "yes": "It is rare, as the theory says a distinct persona may be: its weight lies below an equal share",
-        "no": "It is not rare: its weight lies above an equal share",
-        "not resolved": "Whether it is rare is not resolved: its weight's limits include an equal share",
-    }[found.rare]
-    tail = f" {rare} (1 in {len(r.personas)})." if found.resolved or math.isfinite(length.value) else ""
-    return Finding(question, sentence + tail, _detail(r))
-
-
-def _detail(r: PersonasRecord) -> str:
-    return (
-        f"Limits of the compared lengths hold for all {len(r.personas)} personas together (Bonferroni; weights, βᵢ and "
-        "γᵢ a third of the error each). “No upper limit” (∞ in tables) where a weight or a divergence may be 0: "
-        "log 1/α has no upper limit then, and the theorem promises nothing."
-    )
-
-
 def _weight_table(r: PersonasRecord) -> Table:
     n = int(r.meta["spec"]["sentences"])
     rows = tuple(
         (
-            _name(p.name) + (f" ({one_line(p.kind, 20)})" if p.kind else ""), _percent(p.weight),
-            dense(p.log_inverse_weight), dense(p.beta), _last(p.evidence), _last(p.own_posterior),
+            name_text(p.name) + (f" ({one_line(p.kind, 20)})" if p.kind else ""), percent(p.weight),
+            dense(p.log_inverse_weight) + (EXCLUDED if p.excluded else ""), dense(p.beta), _last(p.evidence),
+            _last(p.own_posterior),
         )
         for p in sorted(r.personas, key=lambda p: -p.weight.value)
     )  # fmt: skip
@@ -148,17 +127,24 @@ def _weight_table(r: PersonasRecord) -> Table:
          f"own posterior after {n}"),
         rows,
         strong=(1, 3),
-        note="Weight: by itself. ∞: the weight may be 0. log 1/wᵢ and βᵢ as they enter Theorem 1: with γᵢ, their "
-        "limits hold together for each persona. βᵢ: smallest divergence of the persona's next sentence from the "
-        "mixture of the others. Evidence: mean log Pᵢ/P of its own sentences; beyond log 1/wᵢ it contradicts the "
-        "mixture.",
+        note="Every limit holds by itself. Weight: of the nearest mixture, from unprompted texts. log 1/wᵢ: as it "
+        "enters Theorem 1, at least the largest log Pᵢ/P that any text showed (the cap, certain in a mixture). ∞: the "
+        "weight may be 0. βᵢ: smallest divergence of the persona's next sentence from the mixture of the others. "
+        "Evidence: mean log Pᵢ/P of its own sentences; beyond log 1/wᵢ it contradicts the mixture.",
     )  # fmt: skip
 
 
 def _way_table(r: PersonasRecord, behavior: str) -> Table:
     epsilon = float(r.meta["spec"]["epsilon"])
     rows = tuple(
-        (_name(w.name), dense(w.gamma), dense(w.paper), dense(w.sharp), _seen(w.observed, r), w.verdict)
+        (
+            name_text(w.name),
+            dense(w.gamma),
+            dense(w.paper) + _excluded(r, w),
+            dense(w.sharp) + _excluded(r, w),
+            _seen(w.observed, r),
+            _verdict(r, w),
+        )
         for w in r.ways
         if w.behavior == behavior
     )
@@ -168,7 +154,7 @@ def _way_table(r: PersonasRecord, behavior: str) -> Table:
         ("persona", "γᵢ", "paper", "sharp", "observed", "verdict"),
         rows,
         strong=(3,),
-        note=f"ε = {epsilon:g}; each persona's own level. {NO_BOUND} Without a prompt the model's mean B is "
+        note=f"ε = {epsilon:g}; each persona's own level. {NO_BOUND} {WITHOUT} Without a prompt the model's mean B is "
         f"{with_interval(without)}. Observed: first tested length whose mean response is surely below γᵢ + ε; all "
         f"personas and lengths hold together at {100 * float(r.meta['spec']['level']):g} % (Bonferroni over personas, "
         "simultaneous over lengths). A mean that stays above decides nothing: the theorem promises some prompt, not "
@@ -181,32 +167,63 @@ def _level_table(r: PersonasRecord, behavior: str) -> Table:
     ways.sort(key=lambda w: (w.to_level.value if w.to_level else math.inf, w.to_level.low if w.to_level else math.inf))
     rows = tuple(
         (
-            _name(w.name),
-            dense(w.to_level) if w.to_level else "does not lead there",
-            dense(w.to_level_family) if w.to_level_family else "does not lead there",
+            name_text(w.name),
+            dense(w.to_level) + _excluded(r, w) if w.to_level else "does not lead there",
+            dense(w.to_level_family) + _excluded(r, w) if w.to_level_family else "does not lead there",
             _seen(w.observed_level, r),
         )
         for w in ways
     )
     return Table(
-        f"Sentences to B < {fixed(_misaligned(r), 2)}, {one_line(behavior, 60)}",
+        f"Sentences to B < {fixed(misaligned(r), 2)}, {one_line(behavior, 60)}",
         ("persona", "sharp, by itself", "sharp, all together", "observed"),
         rows,
-        note=NO_BOUND,
+        note=f"{NO_BOUND} {WITHOUT}",
     )
+
+
+def _behaviors_table(r: PersonasRecord) -> tuple[Table, ...]:
+    """Every persona's way to the common level of every behavior, if there are several."""
+    behaviors = list(r.unprompted)
+    if len(behaviors) < 2:
+        return ()
+    by_key = {(w.name, w.behavior): w for w in r.ways}
+    rows = tuple((name_text(p.name), *(_cell(by_key.get((p.name, each)), r) for each in behaviors)) for p in r.personas)
+    table = Table(
+        f"Persona by behavior: γᵢ, and sentences to B < {fixed(misaligned(r), 2)}",
+        ("persona", *(one_line(behavior, 60) for behavior in behaviors)),
+        rows,
+        strong=(),
+        note=f"γᵢ: B of the persona itself; then Theorem 1's sharp length, by itself, and the observed one. {NO_BOUND} "
+        f"{WITHOUT} The same prompts for every behavior.",
+    )
+    return (table,)
+
+
+def _cell(w: PersonaWay | None, r: PersonasRecord) -> str:
+    if w is None:
+        return "not scored"
+    length = dense(w.to_level) + _excluded(r, w) if w.to_level else "does not lead there"
+    return f"{dense(w.gamma)}; {length}; {_seen(w.observed_level, r)}"
+
+
+def _excluded(r: PersonasRecord, w: PersonaWay) -> str:
+    """Marks what rests on a weight that single texts exclude for certain."""
+    return EXCLUDED if next(p.excluded for p in r.personas if p.name == w.name) else ""
+
+
+def _verdict(r: PersonasRecord, w: PersonaWay) -> str:
+    """None where the level is met without a prompt."""
+    met = r.unprompted[w.behavior].high < w.gamma.value + float(r.meta["spec"]["epsilon"])
+    return "—" if met else w.verdict
 
 
 def _level_intro(r: PersonasRecord) -> str:
     return (
         f"γᵢ + ε is another level for every persona. To compare the ways, the level here is one for all: B < "
-        f"{fixed(_misaligned(r), 2)}, that is Theorem 1 with ε = {fixed(_misaligned(r), 2)} − γᵢ; personas whose γᵢ is "
+        f"{fixed(misaligned(r), 2)}, that is Theorem 1 with ε = {fixed(misaligned(r), 2)} − γᵢ; personas whose γᵢ is "
         "surely above the level do not lead there."
     )
-
-
-def _premise_table(r: PersonasRecord) -> Table:
-    rows = tuple((a.name, PREMISES[a.name].meaning, a.status, one_line(a.figure, 400)) for a in r.assumptions)
-    return Table("Premises of Theorem 1", ("premise", "meaning", "verdict", "figure"), rows, strong=())
 
 
 def _response_charts(r: PersonasRecord) -> tuple[Chart, ...]:
@@ -229,17 +246,19 @@ def _response_chart(r: PersonasRecord, ways: list[PersonaWay], format_name: str,
         caption=f"Mean B of the target's next sentence; the {len(ways)} personas that end lowest. Bars: limits of each "
         "point at the level of the whole family of personas.",
         alt="Mean response against sentences of a persona's prompt: "
-        + "; ".join(f"{_name(w.name)} {fixed(b.value[-1], 2)} at the end" for w, b in zip(ways, bands, strict=True)),
+        + "; ".join(
+            f"{name_text(w.name)} {fixed(b.value[-1], 2)} at the end" for w, b in zip(ways, bands, strict=True)
+        ),
         x_title="sentences in the prompt, n",
-        y_title="behavior expectation B",
+        y_title="behavior expectation B (−1 … +1)",
         y_range=(-1.08, 1.08),
         x_range=(-0.2, max((b.lengths[-1] for b in bands), default=1) + 0.3),
     )
     for i, (way, band, style) in enumerate(zip(ways, bands, CURVES, strict=False)):
-        chart.bars(band, _name(way.name), style, shift=0.04 * (i - len(ways) / 2))
+        chart.bars(band, name_text(way.name), style, shift=0.04 * (i - len(ways) / 2))
     if format_name == "plain":
         chart.level(r.unprompted[behavior].value, "without a prompt", Style("faint", dash="dot", width=1.5))
-    chart.level(_misaligned(r), "common level", Style("ink", dash="dash", width=1.5))
+    chart.level(misaligned(r), "common level", Style("ink", dash="dash", width=1.5))
     return chart
 
 
@@ -251,14 +270,14 @@ def _posterior_chart(r: PersonasRecord) -> Chart:
         title="Posterior weight of a persona after its own sentences",
         caption=f"The three personas recognised best and the three recognised worst, of {len(shown)}.",
         alt="Mean posterior weight at the longest prompts: "
-        + "; ".join(f"{_name(p.name)} {fixed(p.own_posterior.value[-1], 2)}" for p in picked),
+        + "; ".join(f"{name_text(p.name)} {fixed(p.own_posterior.value[-1], 2)}" for p in picked),
         x_title="sentences of the persona, n",
-        y_title="posterior weight",
+        y_title="posterior weight (0 … 1)",
         y_range=(-0.03, 1.05),
         x_range=(0.8, max(p.own_posterior.lengths[-1] for p in picked) + 0.2),
     )
     for persona, style in zip(picked, CURVES, strict=False):
-        chart.curve(persona.own_posterior, _name(persona.name), style)
+        chart.curve(persona.own_posterior, name_text(persona.name), style)
     return chart
 
 
@@ -297,28 +316,14 @@ def _methods(r: PersonasRecord) -> Mapping[str, Estimate | Band]:
     return named | {f"responses, {name}": band for name, band in way.response.items()}
 
 
-def _misaligned(r: PersonasRecord) -> float:
-    return float(r.meta["spec"]["misaligned"])
-
-
-def _name(name: str) -> str:
-    return one_line(name, 60)
-
-
-def _percent(weight: Estimate) -> str:
-    sides = (weight.low, weight.value, weight.high)
-    low, value, high = (f"{100 * x:.0f}" if x >= 0.1 else f"{100 * x:.1f}" for x in sides)
-    return f"{value} % [{low}, {high}]"
-
-
 def _last(band: Band) -> str:
     return dense(band.at(band.lengths[-1]))
 
 
 def _seen(observed: Mapping[str, int | None], r: PersonasRecord) -> str:
-    tested = int(r.meta["spec"]["sentences"])
-    told = (
-        f"{FORMATS.get(name, one_line(name))}: {length if length is not None else f'not by {tested}'}"
-        for name, length in observed.items()
-    )
+    told = (f"{FORMATS.get(name, one_line(name))}: {_length(length, r)}" for name, length in observed.items())
     return "; ".join(told) or "too few responses"
+
+
+def _length(length: int | None, r: PersonasRecord) -> str:
+    return f"not by {tested(r)}" if length is None else str(length) if length else "—"

@@ -187,7 +187,7 @@ def _layer_chart(result: Probing, number: int, behavior: str) -> Chart:
             + "; ".join(f"{POOLING_NAMES[c.pooling]} best at layer {c.best_layer} with {share(c.best)}" for c in own)
         ),
         x_title="layer (0: embeddings)",
-        y_title="share of statements judged right",
+        y_title="share of statements judged right (0 … 1)",
         y_range=(min(0.4, *(min(c.accuracy.low) for c in own)) - 0.02, 1.02),
         x_range=(-0.3, last + 0.3),
         x_name="layer",

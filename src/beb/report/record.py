@@ -81,7 +81,7 @@ def run_record(
     store: of the run, for times and failed requests; None where the page is about several runs.
     """
     return Record(
-        finished=max((row["finished"] for row in store.rows("timings")), default="") if store else "",
+        finished=_when(max((row["finished"] for row in store.rows("timings")), default="")) if store else "",
         specification=tuple((key, _plain(value)) for key, value in meta.get("spec", {}).items()),
         subjects=tuple(_subject(role, identity) for role, identity in meta.get("fingerprints", {}).items()),
         versions=tuple((name, _plain(version)) for name, version in meta.get("versions", {}).items()),
@@ -175,7 +175,17 @@ def _subject(role: str, identity: Any) -> tuple[str, str, str, str, str]:
     return role, name, kind, context, _plain(told.get("fingerprint", ""))
 
 
+def _when(finished: str) -> str:
+    """The stored time for people: "2026-11-23 15:57 UTC"."""
+    return f"{finished[:10]} {finished[11:16]} UTC" if finished.endswith("+00:00") else one_line(finished, 40)
+
+
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{one_line(str(key), 60)}: {_plain(each)}" for key, each in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(_plain(each) for each in value)
+        between = " · " if any(isinstance(each, Mapping) for each in value) else ", "
+        return one_line(between.join(_plain(each) for each in value), 600)
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return one_line(str(value), 300)

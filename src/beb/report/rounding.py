@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from beb.core.estimate import Estimate
@@ -11,6 +12,9 @@ NO_UPPER_LIMIT = "no upper limit"
 NO_LOWER_LIMIT = "no lower limit"
 NO_FINITE_VALUE = "none"
 NO_LIMITS = "no limits"
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_WITH_LIMITS = re.compile(rf"{_NUMBER}) \[{_NUMBER}|-inf), {_NUMBER}|inf)\]")
+_LEVEL = re.compile(rf"(γₙ?\+ε = ){_NUMBER})")
 _SIGNIFICANT_EXACT = 4
 _SIGNIFICANT_ONE_SIDED = 3
 _LOPSIDED = 10.0
@@ -89,16 +93,30 @@ def with_interval(estimate: Estimate) -> str:
 def dense(estimate: Estimate) -> str:
     """Value and interval where columns are narrow, infinite ones as ∞: "3.2 [1.2, ∞)"."""
     value = "∞" if math.isinf(estimate.value) and estimate.value > 0 else value_text(estimate)
+    return f"{value} {dense_limits(estimate)}"
+
+
+def dense_limits(estimate: Estimate) -> str:
+    """The interval alone where columns are narrow: "[1.2, ∞)"."""
     limits = interval_text(estimate)
     if limits == f"[{NO_LIMITS}]":
-        return f"{value} (−∞, ∞)"
-    limits = limits.replace(f"{NO_UPPER_LIMIT}]", "∞)").replace(f"[{NO_LOWER_LIMIT}", "(−∞")
-    return f"{value} {limits}"
+        return "(−∞, ∞)"
+    return limits.replace(f"{NO_UPPER_LIMIT}]", "∞)").replace(f"[{NO_LOWER_LIMIT}", "(−∞")
 
 
 def point_text(value: float, low: float, high: float) -> str:
     """One point of a curve with its limits, rounded to what they carry."""
     return f"{fixed(value, places(value, low, high).value)} {_limits(value, low, high)}"
+
+
+def restated(text: str) -> str:
+    """A text with its numbers rounded to what their intervals carry: "-0.768 [-1, -0.263]" becomes "−0.77 [−1.00, …".
+
+    Levels γ+ε have no interval of their own and get two decimals; every other negative number gets its minus sign.
+    """
+    told = _WITH_LIMITS.sub(lambda found: point_text(*(float(number) for number in found.groups())), text)
+    told = _LEVEL.sub(lambda found: found[1] + fixed(float(found[2]), 2), told)
+    return re.sub(r"(?<![\w.−-])-(?=\d)", "−", told)
 
 
 def one_in(log_inverse: float) -> str:
@@ -115,6 +133,13 @@ def one_in(log_inverse: float) -> str:
         if inverse >= size:
             return f"1 in {inverse / size:.3g}{name}"
     return f"1 in {inverse:,.0f}" if inverse >= 10 else f"1 in {inverse:.1f}"
+
+
+def significant(value: float, digits: int) -> str:
+    """A number without interval at so many significant digits: "0.0046", "8 × 10⁻⁷"."""
+    if value == 0 or math.isinf(value):
+        return fixed(value, 0)
+    return fixed(value, digits - 1 - math.floor(math.log10(abs(value))))
 
 
 def seconds_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from beb.report.chart import Chart, Style
 from beb.report.inert import excerpt, one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import Sample, SampleGroup
-from beb.report.rounding import count_text, fixed
+from beb.report.rounding import count_text, fixed, significant
 from beb.report.wording import Finding, notes
 
 LEDE = "If the model is a mixture of these personas, which of them is speaking after each sentence of this text?"
@@ -117,7 +117,7 @@ def _chart(r: TraceRecord) -> Chart:
         caption="Posterior weight of each persona after each sentence; n = 0 is before the text.",
         alt=f"Stacked posterior weights of the personas; after the last sentence: {ends}.",
         x_title="sentences read, n",
-        y_title="posterior weight",
+        y_title="posterior weight (0 … 1)",
         y_range=(0.0, 1.0),
         x_range=(0.0, float(max(n[-1], 1))),
     )
@@ -142,4 +142,4 @@ def _share(weight: Estimate) -> str:
 def _digits(value: float) -> str:
     if value in (0.0, 1.0) or 0.005 <= value <= 0.995:
         return f"{value:.2f}"
-    return f"{value:.1e}" if value < 0.5 else f"1 − {1 - value:.0e}"
+    return significant(value, 2) if value < 0.5 else f"1 − {significant(1 - value, 1)}"
