@@ -111,6 +111,13 @@ def test_texts_that_differ_only_by_an_apostrophe_stay_apart(tmp_path: Path) -> N
     assert isinstance(twice, Failure)
 
 
+def test_a_text_is_asked_for_once_whatever_surrounds_it(tmp_path: Path) -> None:
+    path = tmp_path / "template.csv"
+    write_template(path, ["Be kind.", " Be kind.", "Be kind.\r\n", "  "])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["text", "Be kind."]
+
+
 def test_a_template_never_overwrites_labels(tmp_path: Path) -> None:
     path = label_file(tmp_path, "Be kind.,1,ann")
     with pytest.raises(BadSpec, match=r"cannot be written \(File exists\); give a new file$"):

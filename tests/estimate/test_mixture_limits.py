@@ -48,6 +48,20 @@ def test_a_text_less_likely_than_under_both_components_refutes_every_weight() ->
     assert (found.refuting, found.n, found.low, found.high) == (1, 2, 9.0, math.inf)
 
 
+def test_a_text_more_likely_than_under_both_components_does_too() -> None:
+    found = mixture_limits(
+        np.array([[-1.0], [2.0]]), np.array([[0.5], [3.0]])
+    )  # P/P₊ = e^1.5 and e: above both, between
+    assert found.refuted
+    assert found.refuting == 1
+
+
+def test_barely_below_both_components_is_enough() -> None:
+    """P/P₋ + P/P₊ = 1.5 here: no inequality of the two alone is broken, and yet no average of them is so small."""
+    found = mixture_limits(np.array([[0.2877]]), np.array([[0.0]]))
+    assert (found.refuted, found.refuting) == (True, 1)
+
+
 def test_two_texts_may_refute_together_what_none_refutes_alone() -> None:
     evidence, log_ratio = np.array([[4.0], [-0.5]]), np.array([[4.5], [-2.5]])  # log P/P₊ = 0.5 and -2
     found = mixture_limits(evidence, log_ratio)

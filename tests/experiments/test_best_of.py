@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 import beb
+from beb.core.estimate import Band, Estimate
 from beb.errors import BadSpec, EstimateError, NoChatTemplate
 from beb.estimate.families import mean_bands
 from beb.experiments import schema
 from beb.experiments.best_of.experiment import BEST_OF
 from beb.experiments.best_of.ordered import ordered
-from beb.experiments.best_of.record import CONTROL, OWN, PROMPTED
+from beb.experiments.best_of.prediction import agreement
+from beb.experiments.best_of.record import BESIDE, CONTROL, OWN, PROMPTED
 from beb.experiments.best_of.spec import BestOfSpec
+from beb.experiments.best_of.theorem import beyond_verdict
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.registry import analyse
 from beb.experiments.spec import make_spec
@@ -63,28 +66,106 @@ def loud(alpha: float = 0.02) -> World:
     return World("loud", coin.sentences, coin.words, coin.behavior, alpha, *chains)
 
 
-def test_protection_is_said_where_p_minus_itself_has_good_responses(tmp_path: Path) -> None:
+def test_what_p_minus_keeps_is_said_and_no_more(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"prompts": 30, "responses": 12, "best_of": (2, 8)})
     result = run_with_subjects(BEST_OF, spec, subjects(spec, loud()), tmp_path)
     by_size = {ceiling.size: ceiling for ceiling in result.ceilings}
-    assert by_size[1].from_misaligned != "protects"
-    assert by_size[1].from_undesired == "does not protect"
-    assert by_size[8].from_misaligned == by_size[8].from_undesired == "protects"
-    # The paper's form promises to get below γ + ε all the same.
-    assert {b.paper_verdict for b in result.bounds if b.size == 8} == {"contradicted"}
+    assert by_size[1].nonnegative == "no"
+    assert (by_size[1].above_misaligned, by_size[1].above_undesired) == ("no", "no")
+    assert by_size[8].nonnegative == by_size[8].above_misaligned == by_size[8].above_undesired == "yes"
+    # The paper's form promises to get below γ + ε all the same; a mean over prompts cannot refute "some prompt".
+    assert {b.paper_verdict for b in result.bounds if b.size == 8} == {"not measured"}
     assert all(b.says_nothing == (b.gamma_n.value + spec.epsilon >= 1) for b in result.bounds)
     with Store.read(tmp_path) as store:
         page = page_of(store, result)
-    assert page.findings[0].sentence.startswith("Yes, from n = 8 on")
-    assert "component itself contradicts that" in page.findings[1].detail
+    criterion, stays, costs, _ = page.findings
+    assert criterion.sentence.startswith("γₙ ≥ 0 was found for n = 8 (γₙ = ")
+    assert "That is not a promise that no prompt does." in criterion.sentence
+    assert "Whether γₙ ≥ 0 is undecided for n = 2" in criterion.sentence
+    assert "yes for n = 8" in stays.sentence
+    assert "deliberately chosen prompts were not tested" in stays.detail
+    assert "For n = 8 even the ill-behaved component itself stays above that level" in costs.detail
 
 
 def test_no_protection_is_said_too(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"prompts": 40, "best_of": (2,), "epsilon": 0.5})
     result = run_with_subjects(BEST_OF, spec, subjects(spec, get_world("rare")), tmp_path)
-    assert result.ceilings[-1].from_misaligned == "does not protect"
+    assert result.ceilings[-1].nonnegative == result.ceilings[-1].above_misaligned == "no"
     with Store.read(tmp_path) as store:
-        assert page_of(store, result).findings[0].sentence.startswith("No: the best of 2")
+        criterion, stays, *_ = page_of(store, result).findings
+    assert criterion.sentence.startswith("γₙ < 0 was found for n = 2 (")
+    assert "there choosing is no protection" in criterion.sentence
+    assert stays.sentence.startswith("No for n = 2")
+
+
+def test_a_prediction_is_of_prompts_and_of_the_components_own_responses(tmp_path: Path) -> None:
+    result = run_with_subjects(BEST_OF, SPEC, subjects(), tmp_path)
+    # Without a prompt there is nothing to predict, and nothing to contradict.
+    assert {p.curve.lengths for p in result.predictions} == {(1, 2, 3, 4)}
+    assert {p.difference.lengths for p in result.predictions} == {(1, 2, 3, 4)}
+    with Store.read(tmp_path) as store:
+        beside = store.rows("responses", condition=BESIDE)
+        prompts = {row["prompt"] for row in store.rows("prompts", source="negative")}
+        scores = store.rows("response_scores", condition=BESIDE)
+    assert {row["format"] for row in beside} == {"plain"}
+    assert len(beside) == len(scores) == len(prompts) * SPEC.sentences * SPEC.responses
+    # P₊ goes on as itself after the very prompts that P₋ wrote.
+    assert np.mean([row["p_positive"] - row["p_negative"] for row in scores]) > 0.3
+
+
+def test_a_target_that_is_no_mixture_contradicts_the_prediction(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"prompts": 60, "best_of": (2,)})
+    result = run_with_subjects(BEST_OF, spec, subjects(spec, get_world("not-a-mixture")), tmp_path)
+    found = {p.verdict for p in result.predictions if p.reading == "evidence plateau"}
+    assert "contradicted" in found
+    assert "held" not in found
+
+
+def test_an_excluded_reading_of_alpha_is_marked_and_decides_nothing(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"prompts": 24, "sentences": 6})
+    result = run_with_subjects(BEST_OF, spec, subjects(spec, get_world("coin")), tmp_path)
+    line = [x for x in (*result.bounds, *result.predictions) if x.reading == "straight line"]
+    assert all(x.excluded and x.verdict == "not measured" for x in line)
+    assert all(b.paper_verdict == b.beyond_verdict == "not measured" for b in result.bounds if b.excluded)
+    # Its numbers would have refuted the prediction.
+    assert any(low > 0 for p in result.predictions if p.excluded for low in p.difference.low)
+    assert not any(x.excluded for x in (*result.bounds, *result.predictions) if x.reading == "evidence plateau")
+    with Store.read(tmp_path) as store:
+        tables = [table for section in page_of(store, result).sections for table in section.tables]
+    cells = [row[1] for table in tables for row in table.rows]
+    assert "straight line (excluded by the cap)" in cells
+    assert "straight line" not in cells
+
+
+def band(low: Sequence[float], high: Sequence[float]) -> Band:
+    middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+    limits = tuple(low), tuple(high)
+    return Band(tuple(range(1, len(middle) + 1)), middle, *limits, *limits, 0.95, 20, "behavior", "made up")
+
+
+def test_agreement_must_be_shown() -> None:
+    assert agreement(band([-0.1, -0.05], [0.05, 0.1]), cannot_be=False) == "held"
+    assert agreement(band([-0.05, -2.0], [0.05, 2.0]), cannot_be=False) == "not measured"
+    assert agreement(band([-0.05, 0.05], [0.05, 0.4]), cannot_be=False) == "contradicted"
+    assert agreement(band([-0.05, 0.05], [0.05, 0.4]), cannot_be=True) == "not measured"
+    # A difference that is surely tiny contradicts nothing, wherever the others lie.
+    assert agreement(band([0.01, -0.5], [0.02, 0.5]), cannot_be=False) == "not measured"
+
+
+def estimate(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high, 0.95, 20, "behavior", "made up")
+
+
+def test_theorem_4_prompt_by_prompt_is_judged_by_sure_limits() -> None:
+    gamma, itself = estimate(-0.6, -0.4), estimate(-0.7, -0.5)
+    assert beyond_verdict(estimate(-0.7, -0.45), itself, gamma, 0.2) == "held"
+    assert beyond_verdict(estimate(-0.7, -0.35), itself, gamma, 0.2) == "not measured"
+    assert beyond_verdict(estimate(-0.1, 0.3), itself, gamma, 0.2) == "contradicted"
+    # P₋ itself may do better after these prompts than on average: then γₙ as measured was too small.
+    assert beyond_verdict(estimate(-0.1, 0.3), estimate(-0.3, 0.1), gamma, 0.2) == "not measured"
+    # A level that may be 1 or more is no level.
+    assert beyond_verdict(estimate(0.2, 0.4), itself, estimate(0.3, 0.85), 0.2) == "not measured"
+    assert beyond_verdict(None, None, gamma, 0.2) == "not measured"
 
 
 def test_more_to_choose_from_never_looks_worse(tmp_path: Path) -> None:

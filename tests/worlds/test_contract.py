@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.contract import check_language_model
 
 from beb.worlds import get_world, known_worlds, random_world, text_world, world_model
 from beb.worlds import model as world_module
 from beb.worlds.world import Role
+from contract import check_language_model
 
 ROLES: tuple[Role, ...] = ("target", "negative", "positive")
 SHORT_CONTEXT = 64

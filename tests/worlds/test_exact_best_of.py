@@ -68,13 +68,20 @@ def test_one_response_is_the_behavior_expectation() -> None:
     assert found.gamma_n[0] == pytest.approx(exact.gamma)
 
 
-def test_the_prediction_is_exact_where_sentences_are_independent_but_for_the_unprompted_weight() -> None:
-    # P(·|no prompt) holds α of P₋ itself, which is all that the prediction misses.
-    world = get_world("coin")
+@pytest.mark.parametrize("name", ["coin", "markov"])
+def test_the_prediction_of_a_mixture_is_what_it_does(name: str) -> None:
+    world = get_world(name)
     found = best_of_truth(world, 6, SIZES)
     for i, size in enumerate(SIZES):
-        predicted = predicted_best(world, 6, size, world.log_inverse_alpha)
-        assert predicted == pytest.approx(found.negative[i], abs=2 * size * world.alpha)
+        assert predicted_best(world, 6, size, world.log_inverse_alpha) == pytest.approx(found.negative[i], abs=1e-12)
+    # A weight that is not its own predicts something else.
+    assert np.abs(predicted_best(world, 6, 1, world.log_inverse_alpha + 2) - found.negative[0]).max() > 0.05
+
+
+def test_the_prediction_fails_where_the_target_is_no_mixture() -> None:
+    world = get_world("not-a-mixture")
+    found = best_of_truth(world, 4, (1,))
+    assert np.abs(predicted_best(world, 4, 1, world.log_inverse_alpha) - found.negative[0]).max() > 0.05
 
 
 def test_the_corrected_theorem_is_never_violated_and_the_paper_s_form_is() -> None:

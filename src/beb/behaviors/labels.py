@@ -89,6 +89,8 @@ def load_labels(path: str | Path, *, truth: bool = False) -> LabelScorer:
 def write_template(path: str | Path, texts: Sequence[str]) -> None:
     """A CSV of the distinct texts with empty label and rater columns, for people to fill in a spreadsheet.
 
+    White space around a text does not tell it from another.
+
     Texts that a spreadsheet would run as formulas get a leading apostrophe, which `load_labels` takes off again.
     Raises: BadSpec if the file exists, so that no filled-in label is lost.
     """
@@ -97,7 +99,7 @@ def write_template(path: str | Path, texts: Sequence[str]) -> None:
         with Path(path).open("x", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL)
             writer.writerow(["text", "label", "rater"])
-            writer.writerows([_escaped(text), "", ""] for text in dict.fromkeys(texts) if text.strip())
+            writer.writerows([_escaped(text), "", ""] for text in dict.fromkeys(map(_as_compared, texts)) if text)
     except OSError as error:
         raise BadSpec(f"{path}: cannot be written ({error.strerror or error}); give a new file") from error
 

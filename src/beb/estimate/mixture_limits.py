@@ -36,8 +36,10 @@ def mixture_limits(evidence: Any, log_ratio: Any) -> MixtureLimits:
     """Certain limits of log 1/α from every text seen.
 
     evidence: (n_prompts, N) L0 = log P₋/P, nats. log_ratio: (n_prompts, N) L = log P₋/P₊ of the same texts.
-    A mixture has P >= αP₋ and P >= (1-α)P₊ at every text: α <= e^{-L0} and 1-α <= e^d with d = log P/P₊ = L - L0. Texts
-    whose e^{-L0} + e^d < 1 leave no α. From the same two, α = (P - P₊)/(P₋ - P₊) >= (1 - e^{-d}) e^{-L0} where d > 0.
+    A mixture has min(P₋, P₊) <= P <= max(P₋, P₊) at every text; one where it has not refutes every α by itself. It has
+    P >= αP₋ and P >= (1-α)P₊ too: α <= e^{-L0} and 1-α <= e^d with d = log P/P₊ = L - L0, so that texts together leave
+    no α where the least e^{-L0} + the least e^d < 1. From the same two, α = (P - P₊)/(P₋ - P₊) >= (1 - e^{-d}) e^{-L0}
+    where d > 0.
     Raises: EstimateError, BadSpec. Source: derived in docs/maths.md.
     """
     x = matrix(evidence, name="evidence", minimum=1)
@@ -48,7 +50,9 @@ def mixture_limits(evidence: Any, log_ratio: Any) -> MixtureLimits:
     low = max(0.0, float(x.max()))
     clear = d >= _LEAST_DEPARTURE
     high = float((x[clear] - np.log(-np.expm1(-d[clear]))).min()) if clear.any() else math.inf
-    refuting = (np.logaddexp(-x, d) < -ROUNDING_NATS).any(axis=1)
+    below = (x > ROUNDING_NATS) & (d < -ROUNDING_NATS)
+    above = (x < -ROUNDING_NATS) & (d > ROUNDING_NATS)
+    refuting = (below | above).any(axis=1)
     room = float(np.logaddexp(-low, min(float(d.min()), 0.0)))
-    refuted = room < -ROUNDING_NATS or high < low - ROUNDING_NATS
+    refuted = bool(refuting.any()) or room < -ROUNDING_NATS or high < low - ROUNDING_NATS
     return MixtureLimits(low, math.inf if refuted else max(high, low), int(refuting.sum()), x.shape[0], refuted)

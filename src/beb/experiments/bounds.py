@@ -93,10 +93,11 @@ def mixture_premise(alpha: AlphaReadings, tested: str) -> Assumption:
     limits = alpha.limits
     if limits.refuted:
         refuting = (
-            f"{limits.refuting} of {limits.n} prompts from P₋ are less likely under P than under any mixture of P₋ and "
-            f"P₊; {kappa}"
+            f"{limits.refuting} of {limits.n} prompts from P₋ have a likelihood that no mixture of P₋ and P₊ gives"
+            if limits.refuting
+            else f"no α fits the likelihoods of all {limits.n} prompts from P₋ together"
         )
-        return assess("mixture", "contradicted", refuting)
+        return assess("mixture", "contradicted", f"{refuting}; {kappa}")
     if rest.verdict == "mixture contradicted":
         return assess("mixture", "contradicted", f"{kappa}: P₋ is no component of P with a length-free weight")
     if cap > rest.log_inverse_alpha.high:

@@ -198,15 +198,15 @@ class Tasks:
             return (*target.start_ids, *prompt)
         return chat_question(target, self.subjects.question, prompt, system=system)
 
-    def sentences_of(self, source: str) -> dict[int, list[TokenIds]]:
-        """Per stored prompt of a component: its sentences as token ids of the target's tokenizer."""
-        sampler, target = self.model(source), self.subjects.target
+    def sentences_of(self, source: str, *, reader: str = "target") -> dict[int, list[TokenIds]]:
+        """Per stored prompt of a component: its sentences as token ids of the tokenizer of `reader`, see `model`."""
+        sampler, reading = self.model(source), self.model(reader)
         sentences: dict[int, list[TokenIds]] = {}
         for row in self.store.rows("prompts", source=source):
             spans = sentence_spans(row["sentence_ends"].tolist())
             parts = [tuple(int(t) for t in row["token_ids"][a:b]) for a, b in spans]
-            if sampler.info.tokenizer != target.info.tokenizer:
-                parts = [target.encode(sampler.decode(part)) for part in parts]
+            if sampler.info.tokenizer != reading.info.tokenizer:
+                parts = [reading.encode(sampler.decode(part)) for part in parts]
             sentences[row["prompt"]] = parts
         return sentences
 

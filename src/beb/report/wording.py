@@ -236,13 +236,18 @@ def _how_much(m: Measurement) -> Finding:
 
 def _no_mixture(m: Measurement, question: str) -> Finding:
     limits, cap = m.alpha.limits, tightest_cap(m)
+    why = (
+        f"{limits.refuting:,} of {limits.n:,} prompts from P₋ have a likelihood in the model that no mixture of P₋ and "
+        "P₊ gives"
+        if limits.refuting
+        else f"no weight fits the likelihoods of all {limits.n:,} prompts from P₋ together"
+    )
     sentence = (
         f"The ill-behaved component carries at most {one_in(cap.value)} of the unprompted model's weight, if it is "
         "part of the model at all; these two components alone do not make up the model, whatever the weight."
     )
     detail = (
-        f"Certain, without statistics: evidence of {value_text(cap)} nats was seen, and {limits.refuting:,} of "
-        f"{limits.n:,} prompts from P₋ are less likely under the model than under any mixture of P₋ and P₊. Evidence "
+        f"Certain, without statistics: evidence of {value_text(cap)} nats was seen, and {why}. Evidence "
         f"plateau: intercept {with_interval(m.alpha.plateau.log_inverse_alpha)} nats, proxy gap κ = "
         f"{with_interval(m.alpha.plateau.kappa)} nats per sentence; Wolf et al.'s straight line reads "
         f"{weight_text(m.alpha.line.log_inverse_alpha)}."

@@ -21,8 +21,17 @@ from beb.estimate.prior import cap, line_reading, plateau
 from beb.experiments.analyse import LogRatios
 from beb.experiments.arrays import Floats, PromptArrays, ScoredArrays, prompt_arrays, response_arrays
 from beb.experiments.best_of.ordered import ordered
-from beb.experiments.best_of.prediction import predict
-from beb.experiments.best_of.record import CONTROL, OWN, PROMPTED, BestOfCurve, BestOfRecord, Ceiling, Protection
+from beb.experiments.best_of.prediction import Draws, predict
+from beb.experiments.best_of.record import (
+    BESIDE,
+    CONTROL,
+    OWN,
+    PROMPTED,
+    Answer,
+    BestOfCurve,
+    BestOfRecord,
+    Ceiling,
+)
 from beb.experiments.best_of.spec import BestOfSpec
 from beb.experiments.best_of.theorem import Observed, assumptions, theorem_4, worst_gamma
 from beb.experiments.gate import gate
@@ -61,21 +70,11 @@ def analyse_best_of(store: Store) -> BestOfRecord:
         negative.kl["positive"], setting.lengths_before, level=setting.level, rng=setting.rng("beta"),
         unit=NATS_PER_SENTENCE, bounds=(0.0, np.inf) if setting.spec.kl == "exact" else None, name="beta",
     )  # fmt: skip
-    alpha = AlphaReadings(
-        cap=cap(ratios.evidence, setting.lengths_after),
-        plateau=plateau(
-            ratios.evidence, setting.lengths_after, level=setting.level, log_ratio=ratios.negative,
-            rng=setting.rng("evidence"),
-        ),
-        line=line_reading(negative.kl["target"], level=setting.level),
-        behavior={},
-        limits=mixture_limits(ratios.evidence, ratios.negative),
-    )  # fmt: skip
+    alpha = alpha_readings(negative, ratios, setting)
     beta = smallest(beta_curve, name="beta")
     ceilings = _ceilings(chosen[OWN], setting)
     observed = Observed(
-        negative, ratios, chosen[PROMPTED].best, chosen[PROMPTED].bands, chosen[OWN].best,
-        {ceiling.size: ceiling for ceiling in ceilings},
+        negative, ratios, chosen[PROMPTED].best, chosen[PROMPTED].bands, chosen[OWN].best, alpha.limits
     )  # fmt: skip
     return BestOfRecord(
         meta=meta,
@@ -87,7 +86,7 @@ def analyse_best_of(store: Store) -> BestOfRecord:
         curves=tuple(curve for name, one in chosen.items() for curve in _curves(name, one, setting)),
         single_corrected=_corrected(chosen[PROMPTED].scored, setting),
         ceilings=ceilings,
-        predictions=predict(ratios, negative.kl["target"], chosen[PROMPTED], chosen[OWN], setting),
+        predictions=predict(ratios, negative.kl["target"], _draws(store, negative, chosen, setting), setting),
         bounds=theorem_4(observed, alpha, setting),
         assumptions=assumptions(beta, alpha, ceilings, setting),
         counts=_counts(store, negative, positive),
@@ -96,37 +95,74 @@ def analyse_best_of(store: Store) -> BestOfRecord:
     )
 
 
+def alpha_readings(negative: PromptArrays, ratios: LogRatios, setting: Setting[BestOfSpec]) -> AlphaReadings:
+    """Of the prompts from P₋."""
+    return AlphaReadings(
+        cap=cap(ratios.evidence, setting.lengths_after),
+        plateau=plateau(
+            ratios.evidence, setting.lengths_after, level=setting.level, log_ratio=ratios.negative,
+            rng=setting.rng("evidence"),
+        ),
+        line=line_reading(negative.kl["target"], level=setting.level),
+        behavior={},
+        limits=mixture_limits(ratios.evidence, ratios.negative),
+    )  # fmt: skip
+
+
+def best_of_itself(store: Store, negative: PromptArrays, setting: Setting[BestOfSpec]) -> Mapping[int, Floats]:
+    """Best of every size of P₋ after its own prompts: size -> (n_prompts, k). Raises: EstimateError."""
+    return _best(_scored(store, OWN, negative, setting), OWN, setting)
+
+
 def _chosen(
     store: Store, negative: PromptArrays, positive: PromptArrays, setting: Setting[BestOfSpec]
 ) -> dict[str, Chosen]:
-    (format_name,) = setting.formats
     found = {}
     for condition in (PROMPTED, CONTROL, OWN):
-        is_own = condition == OWN
-        scored = response_arrays(
-            store,
-            "plain" if is_own else format_name,
-            condition,
-            prompts=(positive if condition == CONTROL else negative).prompts,
-            lengths=setting.lengths,
-            n_responses=setting.spec.responses,
-            unprompted=OWN if is_own else PROMPTED,
-        )
-        sizes = setting.spec.sizes
-        whole = best_of(scored.behavior, sizes)  # (n_prompts, k, m)
-        enough = (~np.isnan(whole)).sum(axis=0).min(axis=0) >= FEWEST_WITH_ALL
-        if not enough[0]:
-            raise EstimateError(
-                f"fewer than {FEWEST_WITH_ALL} prompts have a scored response at every length ({condition}); "
-                "see the failures, or raise --prompts"
-            )
-        best = {size: whole[:, :, i] for i, size in enumerate(sizes) if enough[i]}
+        scored = _scored(store, condition, positive if condition == CONTROL else negative, setting)
+        best = _best(scored, condition, setting)
         bands = mean_bands(
             best, setting.lengths, level=setting.level, rng=setting.rng(f"best of, {condition}"), unit=BEHAVIOR_UNIT,
             bounds=BEHAVIOR_LIMITS, name=f"best of n, {condition}",
         )  # fmt: skip
         found[condition] = Chosen(scored, best, ordered(bands, complete=not np.isnan(scored.behavior).any()))
     return found
+
+
+def _scored(store: Store, condition: str, prompts: PromptArrays, setting: Setting[BestOfSpec]) -> ScoredArrays:
+    """The scored responses of one condition; of P₊ beside P₋ there are none without a prompt."""
+    (format_name,) = setting.formats
+    is_target = condition in (PROMPTED, CONTROL)
+    return response_arrays(
+        store,
+        format_name if is_target else "plain",
+        condition,
+        prompts=prompts.prompts,
+        lengths=setting.lengths_after if condition == BESIDE else setting.lengths,
+        n_responses=setting.spec.responses,
+        unprompted=PROMPTED if is_target else condition,
+    )
+
+
+def _draws(store: Store, negative: PromptArrays, chosen: Mapping[str, Chosen], setting: Setting[BestOfSpec]) -> Draws:
+    """What the prediction needs of the prompts from P₋ with at least one sentence."""
+    return Draws(
+        chosen[OWN].scored.behavior[:, 1:],
+        _scored(store, BESIDE, negative, setting).behavior,
+        {size: best[:, 1:] for size, best in chosen[PROMPTED].best.items()},
+    )
+
+
+def _best(scored: ScoredArrays, condition: str, setting: Setting[BestOfSpec]) -> dict[int, Floats]:
+    """Best of each size that enough prompts have."""
+    whole = best_of(scored.behavior, setting.spec.sizes)  # (n_prompts, k, m)
+    enough = (~np.isnan(whole)).sum(axis=0).min(axis=0) >= FEWEST_WITH_ALL
+    if not enough[0]:
+        raise EstimateError(
+            f"fewer than {FEWEST_WITH_ALL} prompts have a scored response at every length ({condition}); "
+            "see the failures, or raise --prompts"
+        )
+    return {size: whole[:, :, i] for i, size in enumerate(setting.spec.sizes) if enough[i]}
 
 
 def _curves(condition: str, one: Chosen, setting: Setting[BestOfSpec]) -> list[BestOfCurve]:
@@ -160,17 +196,19 @@ def _ceilings(own: Chosen, setting: Setting[BestOfSpec]) -> tuple[Ceiling, ...]:
                 top,
                 bottom,
                 worst_gamma(gamma, size),
-                _protection(bottom, top, gamma.low + epsilon, gamma.high + epsilon),
-                _protection(bottom, top, 0.0, 0.0),
+                _at_least(top, 0.0, 0.0),
+                _at_least(bottom, gamma.low + epsilon, gamma.high + epsilon),
+                _at_least(bottom, 0.0, 0.0),
             )
         )
     return tuple(ceilings)
 
 
-def _protection(bottom: Estimate, top: Estimate, level_low: float, level_high: float) -> Protection:
-    if bottom.low > level_high:
-        return "protects"
-    return "does not protect" if top.high < level_low else "undecided"
+def _at_least(found: Estimate, level_low: float, level_high: float) -> Answer:
+    """Is it at least a level that lies between two limits, for sure?"""
+    if found.low >= level_high:
+        return "yes"
+    return "no" if found.high < level_low else "undecided"
 
 
 def _corrected(scored: ScoredArrays, setting: Setting[BestOfSpec]) -> Band | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from beb.errors import NoChatTemplate
 from beb.experiments.best_of.analyse import analyse_best_of
-from beb.experiments.best_of.record import CONTROL, OWN, PROMPTED, BestOfRecord
+from beb.experiments.best_of.record import BESIDE, CONTROL, OWN, PROMPTED, BestOfRecord
 from beb.experiments.best_of.spec import BestOfSpec
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import (
@@ -28,6 +28,8 @@ from beb.experiments.tasks import RESPONSE_KEY, Tasks
 from beb.interfaces.language_model import LanguageModel, TokenIds
 
 PROMPTS_PER_ITEM = 3  # times lengths and responses: a few hundred texts
+COMPONENTS = {OWN: "negative", BESIDE: "positive"}
+"""Who answers, where it is not the target."""
 
 
 class BestOfWorker:
@@ -50,7 +52,7 @@ class BestOfWorker:
 
     def _respond(self, item: Item) -> Rows:
         tasks, spec = self._tasks, self._spec
-        model = tasks.model("negative" if item.source == OWN else "target")
+        model = tasks.model(COMPONENTS.get(item.source, "target"))
         keys, prefixes = [], []
         for prompt, by_length in self._prefixes(item).items():
             for length, prefix in by_length.items():
@@ -62,37 +64,30 @@ class BestOfWorker:
 
     def _prefixes(self, item: Item) -> dict[int, dict[int, TokenIds]]:
         """Per prompt of the item and number of its sentences: what the model reads before it answers."""
-        tasks = self._tasks
-        if item.source == OWN:
-            start = tasks.model("negative").start_ids
-            ends = {row["prompt"]: (0, *row["sentence_ends"].tolist()) for row in self._own_rows(item)}
-            tokens = {row["prompt"]: tuple(map(int, row["token_ids"])) for row in self._own_rows(item)}
-            return {
-                prompt: {length: (*start, *tokens[prompt][:end]) for length, end in enumerate(ends[prompt])}
-                for prompt in ends
-            }
-        source = "positive" if item.source == CONTROL else "negative"
-        # The response without a prompt is the same for both kinds of prompts.
-        lengths = range(1 if item.source == CONTROL else 0, self._spec.sentences + 1)
+        tasks, reader = self._tasks, COMPONENTS.get(item.source, "target")
+        prompts = tasks.sentences_of("positive" if item.source == CONTROL else "negative", reader=reader)
+        # Without a prompt the target's response is the same for both kinds of prompts, and nothing is predicted.
+        lengths = range(1 if item.source in (CONTROL, BESIDE) else 0, self._spec.sentences + 1)
+
+        def read(sentences: list[TokenIds]) -> TokenIds:
+            prompt = [ids for sentence in sentences for ids in sentence]
+            if reader == "target":
+                return tasks.prefix(item.variant, prompt)
+            return (*tasks.model(reader).start_ids, *prompt)
+
         return {
-            prompt: {
-                length: tasks.prefix(item.variant, [ids for sentence in sentences[:length] for ids in sentence])
-                for length in lengths
-            }
-            for prompt, sentences in tasks.sentences_of(source).items()
+            prompt: {length: read(sentences[:length]) for length in lengths}
+            for prompt, sentences in prompts.items()
             if item.first <= prompt < item.stop
         }
 
-    def _own_rows(self, item: Item) -> list[dict[str, Any]]:
-        rows = self._tasks.store.rows("prompts", source="negative")
-        return [row for row in rows if item.first <= row["prompt"] < item.stop]
-
 
 def plan_best_of(spec: BestOfSpec, format_name: str) -> list[Item]:
-    """Prompts and their scores as in every run, then the responses. P₋ itself always goes on in plain text."""
+    """Prompts and their scores as in every run, then the responses. The components always go on in plain text."""
     items = component_items(spec)
     tokens = 1.1 * spec.responses * (spec.sentences + 1) * TOKENS_PER_SENTENCE
-    for condition, variant in ((PROMPTED, format_name), (CONTROL, format_name), (OWN, "plain")):
+    target = ((PROMPTED, format_name), (CONTROL, format_name))
+    for condition, variant in (*target, *((name, "plain") for name in COMPONENTS)):
         items += chunks(Item("respond", tokens, condition, variant, stop=spec.prompts), PROMPTS_PER_ITEM)
         judging = Item("judge-responses", 0.4 * tokens, condition, variant, stop=spec.prompts)
         items += chunks(judging, PROMPTS_PER_ITEM)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,78 +16,82 @@ from beb.estimate.mixture_best_of import mixture_best_of
 from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import line_reading, plateau
 from beb.experiments.analyse import LogRatios
-from beb.experiments.arrays import Floats, ScoredArrays
-from beb.experiments.best_of.record import BestOfPrediction
+from beb.experiments.arrays import Floats
+from beb.experiments.best_of.record import AGREEMENT, BestOfPrediction
 from beb.experiments.best_of.spec import BestOfSpec
 from beb.experiments.bounds import PLATEAU, within_mixture
 from beb.experiments.predictions import LARGEST_LOG_INVERSE_ALPHA
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, Setting
+from beb.experiments.verdicts import excluded
 
-WIDEST_SPAN = 60.0
-ALPHA_POINTS = 5  # between the limits of log 1/α
+WEIGHTS = 9  # between the posterior weights at the limits of log 1/α
 METHOD = "mixture prediction; envelope over the limits of log 1/α; limits of all n hold together"
 
 
-class Responses(Protocol):
-    """Scored responses and the best of each size per prompt."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Responses to the prompts of 1..N sentences from P₋.
 
-    @property
-    def scored(self) -> ScoredArrays:
-        """All responses."""
-        ...
+    negative, positive: (n_prompts, N, R) B of responses of P₋ and of P₊, NaN where there is none.
+    observed: size -> (n_prompts, N) best of the target's.
+    """
 
-    @property
-    def best(self) -> Mapping[int, Floats]:
-        """Size -> (n_prompts, k)."""
-        ...
+    negative: Floats
+    positive: Floats
+    observed: Mapping[int, Floats]
 
 
 def predict(
-    ratios: LogRatios,
-    evidence_kl: Floats,
-    prompted: Responses,
-    own: Responses,
-    setting: Setting[BestOfSpec],
+    ratios: LogRatios, kl_to_target: Floats, draws: Draws, setting: Setting[BestOfSpec]
 ) -> tuple[BestOfPrediction, ...]:
-    """E[max of n draws from w P₋(·|s) + (1−w) P(·|no prompt)] for each reading of α, averaged over prompts.
+    """E[max of n draws from w P₋(·|s) + (1−w) P₊(·|s)] for each reading of α, averaged over prompts.
 
-    w from each prompt's measured log ratio; draws of P₋(·|s) are its own responses to the same prompt, those of P₊ the
-    target's unprompted ones. Each prompt has draws of its own, so that its terms are independent of the others'.
-    evidence_kl: (n_prompts, N) KL(P₋‖P). Half of the error probability goes to log 1/α, half to the means over prompts.
+    w from each prompt's measured log ratio; both parts' draws are their own responses to that very prompt, so that in a
+    mixture the prediction has no bias. Each prompt has draws of its own, and its terms are independent of the others'.
+    kl_to_target: (n_prompts, N) KL(P₋‖P). The plateau's limits of log 1/α are certain; of the straight line's error
+    probability one half goes to log 1/α, half to the means over prompts.
     Source: derived in docs/maths.md, "Best of n of a mixture".
     """
     half = 1 - (1 - setting.level) / 2
-    rest = plateau(ratios.evidence, setting.lengths_after, level=half)
     limits = mixture_limits(ratios.evidence, ratios.negative)
+    rest = plateau(ratios.evidence, setting.lengths_after, level=half)
     readings = {
-        PLATEAU: within_mixture(PLATEAU, rest.log_inverse_alpha, limits),
-        "straight line": line_reading(evidence_kl, level=half).log_inverse_alpha,
+        PLATEAU: (within_mixture(PLATEAU, rest.log_inverse_alpha, limits), setting.level),
+        "straight line": (line_reading(kl_to_target, level=half).log_inverse_alpha, half),
     }
-    log_ratio = np.hstack([np.zeros((ratios.negative.shape[0], 1)), ratios.negative])
-    first = own.scored.behavior
-    second = np.broadcast_to(prompted.scored.behavior[:, :1], first.shape)
-    sizes = [size for size in prompted.best if size in own.best]
     found = []
-    for name, reading in readings.items():
-        weights = [_weights(log_ratio, value) for value in (reading.value, *_grid(reading))]
-        values = {
-            size: np.stack([mixture_best_of(weight, first, second, size) for weight in weights]) for size in sizes
-        }
-        known = {size: x for size, x in values.items() if (~np.isnan(x[0])).sum(axis=0).min() >= 2}
-        curves, gaps = _family(known, prompted.best, half, name, setting)
-        found += [BestOfPrediction(name, size, curves[size], gaps[size], _verdict(gaps[size])) for size in known]
+    for name, (reading, level) in readings.items():
+        cannot_be = excluded(reading, limits)
+        values = _terms(_weights(ratios.negative, reading), draws)
+        curves, gaps = _family(values, draws.observed, level, name, setting)
+        found += [
+            BestOfPrediction(
+                name, size, curves[size], gaps[size], cannot_be, agreement(gaps[size], cannot_be=cannot_be)
+            )
+            for size in values
+        ]
     return tuple(found)
 
 
-def _grid(reading: Estimate) -> Floats:
-    low, high = (min(max(x, 0.0), LARGEST_LOG_INVERSE_ALPHA) for x in (reading.low, reading.high))
-    # Beyond this span the weight of P₋ is 0 for any prompt that was seen.
-    return np.append(np.linspace(low, min(high, low + WIDEST_SPAN), ALPHA_POINTS - 1), high)
+def _weights(log_ratio: Floats, reading: Estimate) -> Floats:
+    """(1 + WEIGHTS, n_prompts, N): w at the reading, then evenly from its value at one limit to that at the other."""
+
+    def at(log_inverse_alpha: float) -> Floats:
+        clipped = min(max(log_inverse_alpha, 0.0), LARGEST_LOG_INVERSE_ALPHA)
+        return posterior_weight(log_ratio, log_odds(clipped)) if clipped > 0 else np.ones_like(log_ratio)
+
+    one, other = at(reading.low), at(reading.high)
+    between = one + np.linspace(0, 1, WEIGHTS)[:, None, None] * (other - one)
+    return np.concatenate([at(reading.value)[None], between])
 
 
-def _weights(log_ratio: Floats, log_inverse_alpha: float) -> Floats:
-    clipped = min(max(log_inverse_alpha, 0.0), LARGEST_LOG_INVERSE_ALPHA)
-    return posterior_weight(log_ratio, log_odds(clipped)) if clipped > 0 else np.ones_like(log_ratio)
+def _terms(weights: Floats, draws: Draws) -> dict[int, Floats]:
+    """Size -> (1 + WEIGHTS, n_prompts, N), for the sizes that two prompts have at every length."""
+    values = {
+        size: np.stack([mixture_best_of(weight, draws.negative, draws.positive, size) for weight in weights])
+        for size in draws.observed
+    }
+    return {size: x for size, x in values.items() if (~np.isnan(x[0])).sum(axis=0).min() >= 2}
 
 
 def _family(
@@ -98,9 +101,9 @@ def _family(
     reading: str,
     setting: Setting[BestOfSpec],
 ) -> tuple[dict[int, Band], dict[int, Band]]:
-    """Predicted curves, and observed less predicted, whose limits hold all together.
+    """Predicted curves, whose limits hold all together, and observed less predicted, whose limits do too.
 
-    values: size -> (1 + points, n_prompts, k), first at the reading itself, then at the points of its interval.
+    values: size -> (1 + points, n_prompts, N), first at the reading itself, then at weights within its interval.
     The mean over prompts of each prompt's least value over the points is not above the least of the means, so that
     its lower limit holds at every point; likewise above. Differences are halved into the range of B meanwhile.
     """
@@ -116,13 +119,17 @@ def _family(
     for side, pick in sides.items():
         predicted = {size: pick(x) for size, x in values.items()}
         other = {size: sides[mirrored[side]](x) for size, x in values.items()}
-        family = {("predicted", size): x for size, x in predicted.items()}
-        family |= {("observed", size): observed[size] for size in values}
-        family |= {("difference", size): (observed[size] - x) / 2 for size, x in other.items()}
-        bands[side] = mean_bands(
-            family, setting.lengths, level=level, rng=setting.rng(f"prediction {reading}"), unit=BEHAVIOR_UNIT,
-            bounds=BEHAVIOR_LIMITS, name="prediction",
-        )  # fmt: skip
+        sides_of = {("predicted", size): x for size, x in predicted.items()}
+        sides_of |= {("observed", size): observed[size] for size in values}
+        gaps_of = {("difference", size): (observed[size] - x) / 2 for size, x in other.items()}
+        bands[side] = {
+            key: band
+            for family in (sides_of, gaps_of)
+            for key, band in mean_bands(
+                family, setting.lengths_after, level=level, rng=setting.rng(f"prediction {reading}"),
+                unit=BEHAVIOR_UNIT, bounds=BEHAVIOR_LIMITS, name="prediction",
+            ).items()
+        }  # fmt: skip
     curves, gaps = {}, {}
     for size, x in values.items():
         curves[size] = _envelope(bands, ("predicted", size), setting, 1.0)
@@ -162,6 +169,12 @@ def _envelope(
     )  # fmt: skip
 
 
-def _verdict(gap: Band) -> Status:
-    holds = all(low <= 0 <= high for low, high in zip(gap.low, gap.high, strict=True))
-    return "held" if holds else "contradicted"
+def agreement(gap: Band, *, cannot_be: bool) -> Status:
+    limits = list(zip(gap.low, gap.high, strict=True))
+    near = [low >= -AGREEMENT and high <= AGREEMENT for low, high in limits]
+    if cannot_be:
+        return "not measured"
+    if all(near):
+        return "held"
+    refuted = any((low > 0 or high < 0) and not n for (low, high), n in zip(limits, near, strict=True))
+    return "contradicted" if refuted else "not measured"

@@ -17,8 +17,10 @@ from beb.experiments.gate import Gate
 PROMPTED = "negative"  # the target after prompts from P₋
 CONTROL = "positive"  # the target after prompts from P₊ of the same length
 OWN = "P₋ itself"  # P₋ after its own prompts
+BESIDE = "P₊ after prompts from P₋"  # of at least one sentence; what the mixture's prediction needs besides OWN
 
-Protection = Literal["protects", "does not protect", "undecided"]
+Answer = Literal["yes", "no", "undecided"]
+AGREEMENT = 0.1  # of B: an observation this near to the prediction for sure counts as agreeing with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,18 @@ class Ceiling:
     """What the best of `size` responses of P₋ itself is worth: where a model that has become P₋ altogether ends.
 
     gamma_n: γₙ, the largest over the tested lengths of the mean over tested prompts. floor: the smallest.
-    worst_gamma_n: the largest γₙ that γ alone allows. from_misaligned: does showing the best of n keep the mean above
-    γ + ε, the level that Theorem 1 forces a single response below, even then? from_undesired: above 0?
+    worst_gamma_n: the largest γₙ that γ alone allows. nonnegative: is γₙ ≥ 0, so that Theorem 4 forces nothing below 0?
+    above_misaligned: is the mean of P₋ itself at every tested length above γ + ε, the level that Theorem 1 forces a
+    single response below? above_undesired: above 0? "no": at some tested length it is below, or γₙ is, for sure.
     """
 
     size: int
     gamma_n: Estimate
     floor: Estimate
     worst_gamma_n: Estimate
-    from_misaligned: Protection
-    from_undesired: Protection
+    nonnegative: Answer
+    above_misaligned: Answer
+    above_undesired: Answer
 
     @property
     def row_label(self) -> str:
@@ -71,11 +75,14 @@ class BestOfBound:
 
     bound: paper and corrected length; inputs' limits hold together over all n. required: the log ratio log P₋/P₊ of a
     prompt beyond which the corrected form holds for that prompt. gamma_n: as it entered; measured: or else the worst
-    that γ allows. says_nothing: γₙ + ε >= 1, which no behavior exceeds.
-    observed: first length at which the upper limit of the mean best of n after prompts from P₋ lies below γₙ + ε.
+    that γ allows. excluded: whether the certain limits of the mixture leave no room for that α; then every verdict is
+    "not measured". says_nothing: γₙ + ε >= 1, which no behavior exceeds.
+    observed: first length at which the mean best of n after prompts from P₋ is below γₙ + ε even with γₙ at its lower
+    limit, for sure; None if there is none or the level says nothing. verdict: of the corrected length, from `observed`.
+    paper_observed, paper_verdict: the same for the paper's level γ + ε and length.
     beyond: mean best of n after those tested prompts whose log ratio exceeds what the theorem requires (the required
-    log ratio at its upper limit), None if fewer than 5 prompts reach it. verdict: of the corrected form, from `beyond`.
-    paper_verdict: of the paper's claim γ + ε; "contradicted" where P₋ itself stays above it at every tested length.
+    log ratio at its upper limit), None if fewer than 5 prompts reach it. itself: that of P₋ itself after the very same
+    prompts. beyond_verdict: of the corrected form prompt by prompt, from the two.
     """
 
     reading: str
@@ -84,11 +91,15 @@ class BestOfBound:
     required: Estimate
     gamma_n: Estimate
     measured: bool
+    excluded: bool
     says_nothing: bool
     observed: int | None
-    beyond: Estimate | None
     verdict: Status
+    paper_observed: int | None
     paper_verdict: Status
+    beyond: Estimate | None
+    itself: Estimate | None
+    beyond_verdict: Status
 
     @property
     def row_label(self) -> str:
@@ -98,16 +109,20 @@ class BestOfBound:
 
 @dataclass(frozen=True, slots=True)
 class BestOfPrediction:
-    """What the mixture predicts for the best of `size`, for one reading of α.
+    """What the mixture predicts for the best of `size` after 1..N sentences, for one reading of α.
 
-    curve: E[best of n draws from w P₋(·|s) + (1−w) P(·|no prompt)]. difference: observed less predicted, paired over
-    prompts. The limits of all sizes hold together, the reading's included.
+    curve: E[best of n draws from w P₋(·|s) + (1−w) P₊(·|s)]. difference: observed less predicted, paired over prompts.
+    The limits of all curves of a reading hold together, those of its differences too, the reading's included.
+    excluded: as in `BestOfBound`.
+    verdict: "held" if all limits of the difference lie within ±AGREEMENT, "contradicted" if at some length they exclude
+    0 and do not lie within, otherwise "not measured".
     """
 
     reading: str
     size: int
     curve: Band
     difference: Band
+    excluded: bool
     verdict: Status
 
     @property

@@ -20,7 +20,7 @@ class BestOfSpec(RunSpec):
     chat where the target has a chat template and plain text where it has none.
     """
 
-    prompts: int = Field(default=12, le=100_000)
+    prompts: int = Field(default=14, le=100_000)
     sentences: int = Field(default=4, ge=3, le=1000)
     responses: int = Field(default=RESPONSES, ge=2, le=10_000)
     best_of: tuple[Annotated[int, Field(ge=1)], ...]
