@@ -20,7 +20,8 @@
     ├── EstimateError           the sample cannot carry the statistic
     │   └── TooFewPrompts
     ├── NoBound                 the theorems say nothing here (for example α = 0)
-    └── GateFailed              the fitted components are too poor to interpret
+    ├── GateFailed              the fitted components are too poor to interpret
+    └── ClusterError            the workers on other machines cannot be used
 
 Each message is one line: what was given, what is accepted, what to do.
 """
@@ -136,3 +137,9 @@ class GateFailed(BebError):
     """The fitted components are too poor to interpret."""
 
     exit_code = 7
+
+
+class ClusterError(BebError):
+    """The workers on other machines cannot be used."""
+
+    exit_code = 8

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from beb.errors import ContextTooShort, EstimateError, GateFailed
-from beb.experiments.execute import Executor, Progress, execute
+from beb.experiments.execute import Crew, Executor, HereCrew, Progress, Worker, execute
 from beb.experiments.gate import GATE_THRESHOLD, gate
 from beb.experiments.plan import Item
+from beb.experiments.reads import Reads, everything
 from beb.experiments.spec import AnySpec, ModelSpec, RunSpec
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, versions
@@ -51,6 +53,7 @@ class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     target cannot do before anything is fitted on it. prepare: refuses what cannot work with what was loaded, and
     returns what else determines the rows, to be stored with the run. plan: all items in order, from the specification
     and the stored meta alone. worker: carries out the items. analyse: numbers from a complete run's rows alone.
+    reads: the rows of earlier items that an item reads; a worker on another machine sees no others.
     A plan with an item "gate" stops there if the components do not tell the poles apart.
     """
 
@@ -59,8 +62,32 @@ class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     load: Callable[[AnySpec, Places, Progress], AnyLoaded]
     prepare: Callable[[AnySpec, AnyLoaded], Mapping[str, Any]]
     plan: Callable[[AnySpec, Mapping[str, Any]], list[Item]]
-    worker: Callable[[AnySpec, AnyLoaded, Store], Executor]
+    worker: Callable[[AnySpec, AnyLoaded, Store], Worker]
     analyse: Callable[[Store], AnyResult]
+    reads: Reads = everything
+
+    def meta(self, spec: AnySpec, loaded: AnyLoaded) -> dict[str, Any]:
+        """What was loaded determines of the rows, stored with the run."""
+        return {
+            "fingerprints": dict(loaded.fingerprints), "versions": versions(), **self.prepare(spec, loaded),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Items are carried out one after another in this process. loaded: what they need, if it is there already."""
+
+    loaded: Any = None
+
+    @contextmanager
+    def crew(
+        self, experiment: Experiment[Any, Any, Any], spec: Any, *, offline: bool, progress: Progress | None
+    ) -> Iterator[Crew]:
+        """See `beb.experiments.execute.Executor`."""
+        loaded = self.loaded
+        if loaded is None:
+            loaded = experiment.load(spec, Places(cache_folder(), offline), progress or silent)
+        yield HereCrew(experiment.meta(spec, loaded), lambda store: experiment.worker(spec, loaded, store))
 
 
 def run_experiment(
@@ -70,18 +97,19 @@ def run_experiment(
     *,
     offline: bool = False,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> AnyResult:
     """Run, or continue or just re-read the run in `folder` if it has the same specification.
 
     folder: of the run; made if absent. offline: never fetch anything. progress: see `beb.experiments.execute`.
+    executor: where the work is done (default: in this process); the rows are the same.
     Returns: the experiment's record, computed from the stored rows alone.
     Raises: any `beb.errors` kind; finished items stay in the store.
     """
     finished = _finished(experiment, spec, folder)
     if finished is not None:
         return finished
-    subjects = experiment.load(spec, Places(cache_folder(), offline), progress or _silent)
-    return run_with_subjects(experiment, spec, subjects, folder, progress=progress)
+    return _run(experiment, spec, folder, executor or Here(), offline=offline, progress=progress)
 
 
 def run_with_subjects(
@@ -93,21 +121,28 @@ def run_with_subjects(
     progress: Progress | None = None,
 ) -> AnyResult:
     """As `run_experiment`, with models, scorer and statements that are loaded already."""
-    meta = {
-        "experiment": experiment.name,
-        "spec": spec.model_dump(mode="json"),
-        "fingerprints": dict(subjects.fingerprints),
-        "versions": versions(),
-        **experiment.prepare(spec, subjects),
-    }
-    with Store.open(folder, meta) as store:
-        items = experiment.plan(spec, store.meta())
-        execute(
-            store, items, experiment.worker(spec, subjects, store), progress=progress, after=lambda i: _check(store, i)
-        )
-        if progress is not None:
-            progress("computing intervals", 0, 1)
-        return experiment.analyse(store)
+    return _run(experiment, spec, folder, Here(subjects), offline=True, progress=progress)
+
+
+def _run(
+    experiment: Experiment[AnySpec, AnyLoaded, AnyResult],
+    spec: AnySpec,
+    folder: Path,
+    executor: Executor,
+    *,
+    offline: bool,
+    progress: Progress | None,
+) -> AnyResult:
+    with executor.crew(experiment, spec, offline=offline, progress=progress) as crew:
+        meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **crew.meta}
+        with Store.open(folder, meta) as store:
+            items = experiment.plan(spec, store.meta())
+            execute(
+                store, items, crew, reads=experiment.reads, progress=progress, after=lambda item: _check(store, item)
+            )
+            if progress is not None:
+                progress("computing intervals", 0, 1)
+            return experiment.analyse(store)
 
 
 def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> None:
@@ -155,7 +190,7 @@ def refuse_short_model(spec: RunSpec, model: LanguageModel, *, extra: int = 0) -
         )
 
 
-def _silent(_what: str, _done: float, _total: float) -> None:
+def silent(_what: str, _done: float, _total: float) -> None:
     """Progress that nobody watches."""
 
 
@@ -176,7 +211,7 @@ def _finished(experiment: Experiment[AnySpec, AnyLoaded, AnyResult], spec: AnySp
 
 def _check(store: Store, item: Item) -> None:
     """Stop a run whose components are not fit to be interpreted."""
-    if item.kind != "gate":
+    if not item.is_gate:
         return
     verdict = gate(store)
     if not verdict.passed:

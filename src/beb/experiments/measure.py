@@ -20,6 +20,7 @@ from beb.experiments.experiment import (
 )
 from beb.experiments.measurement import Measurement
 from beb.experiments.plan import plan_measure
+from beb.experiments.reads import all_of, of_components, of_measure
 from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.subjects import Subjects, load_subjects
 from beb.experiments.work import MeasureWorker
@@ -51,6 +52,7 @@ MEASURE = Experiment(
     plan=lambda spec, meta: plan_measure(spec, meta["formats"]),
     worker=MeasureWorker,
     analyse=analyse_measure,
+    reads=all_of(of_components, of_measure),
 )
 
 

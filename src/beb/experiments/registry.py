@@ -20,6 +20,18 @@ _HOMES = {
 }
 
 
+def known_experiments() -> tuple[str, ...]:
+    """Names of all kinds of run."""
+    return tuple(_HOMES)
+
+
+def named_experiment(name: str) -> Experiment[Any, Any, Any]:
+    """A kind of run by its name, one of `known_experiments`."""
+    module, attribute = _HOMES[name]
+    found: Experiment[Any, Any, Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
 def experiment_of(store: Store) -> Experiment[Any, Any, Any]:
     """The kind of a stored run. Raises: StoreDamaged if this program does not know it."""
     name = store.meta().get("experiment")
@@ -28,9 +40,7 @@ def experiment_of(store: Store) -> Experiment[Any, Any, Any]:
             f"{store.path} is a run of kind {name!r}, and this program knows {', '.join(_HOMES)}; "
             "use the version of beb that wrote it"
         )
-    module, attribute = _HOMES[name]
-    found: Experiment[Any, Any, Any] = getattr(importlib.import_module(module), attribute)
-    return found
+    return named_experiment(name)
 
 
 def analyse(store: Store) -> Any:

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from beb.experiments import schema
 RUN_FILE = "run.sqlite"
 Row = Mapping[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
-"""What a work item brings: table -> rows."""
+"""What a work item brings: table -> rows, blobs packed."""
 
 
 @contextmanager
@@ -102,6 +102,21 @@ class Store:
                 raise
         return cls(folder, connection, None)
 
+    @classmethod
+    def in_memory(cls, meta: Mapping[str, Any]) -> Store:
+        """A run without a file: what a worker on another machine reads from. See `hold`."""
+        connection = sqlite3.connect(":memory:")
+        _create(connection, json.loads(json.dumps(dict(meta))))
+        return cls(Path(), connection, None)
+
+    def hold(self, finished: Mapping[str, Rows]) -> None:
+        """Hold the rows of these finished items, by key, and nothing else; for a store in memory alone."""
+        with mapped_errors(self.path), self._connection:
+            for table in schema.ROW_TABLES:
+                self._connection.execute(f"DELETE FROM {table}")
+            for item, rows in finished.items():
+                self._insert(item, rows)
+
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
         self._connection.close()
@@ -129,15 +144,31 @@ class Store:
     def commit(self, item: str, kind: str, rows: Mapping[str, Sequence[Row]], seconds: float) -> None:
         """Write all rows of one finished item in a single transaction."""
         with mapped_errors(self.path), self._connection:
-            for table, table_rows in rows.items():
-                for row in table_rows:
-                    columns = ("item", *row)
-                    marks = ", ".join("?" * len(columns))
-                    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-                    self._connection.execute(statement, (item, *row.values()))
+            self._insert(item, rows)
             self._connection.execute("INSERT INTO items (item, kind) VALUES (?, ?)", (item, kind))
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._connection.execute("INSERT INTO timings VALUES (?, ?, ?)", (item, now, seconds))
+
+    def _insert(self, item: str, rows: Mapping[str, Sequence[Row]]) -> None:
+        for table, table_rows in rows.items():
+            for row in table_rows:
+                columns = ("item", *row)
+                marks = ", ".join("?" * len(columns))
+                statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+                self._connection.execute(statement, (item, *row.values()))
+
+    def written_by(self, items: Container[str]) -> dict[str, Rows]:
+        """What each of these finished items brought, by key, as it was committed; an item without rows is left out."""
+        found: dict[str, Rows] = {}
+        with mapped_errors(self.path):
+            for table in schema.ROW_TABLES:
+                cursor = self._connection.execute(f"SELECT * FROM {table}")
+                names = [column[0] for column in cursor.description]
+                for values in cursor:
+                    row = dict(zip(names, values, strict=True))
+                    if (item := row.pop("item")) in items:
+                        found.setdefault(item, {}).setdefault(table, []).append(row)
+        return found
 
     def rows(self, table: str, **equal: str | int) -> list[dict[str, Any]]:
         """Rows of a table in primary-key order, blobs decoded to arrays; `equal` filters columns by value."""

@@ -21,6 +21,7 @@ from beb.experiments.experiment import (
     run_experiment,
 )
 from beb.experiments.plan import TOKENS_PER_SENTENCE, Item, chunks, component_items
+from beb.experiments.reads import all_of, of_components, of_responses
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects, load_subjects
@@ -119,6 +120,7 @@ BEST_OF = Experiment(
     plan=lambda spec, meta: plan_best_of(spec, meta["formats"][0]),
     worker=BestOfWorker,
     analyse=analyse_best_of,
+    reads=all_of(of_components, of_responses),
 )
 
 

@@ -20,6 +20,7 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.reads import all_of, of_components, of_converse
 from beb.experiments.spec import make_spec
 from beb.experiments.subjects import Subjects, load_subjects
 from beb.interfaces.language_model import LanguageModel
@@ -74,6 +75,7 @@ CONVERSE = Experiment(
     plan=lambda spec, _meta: plan_converse(spec),
     worker=ConverseWorker,
     analyse=analyse_converse,
+    reads=all_of(of_components, of_converse),
 )
 
 

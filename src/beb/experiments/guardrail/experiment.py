@@ -25,6 +25,7 @@ from beb.experiments.guardrail.record import GuardrailRecord
 from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import SEPARATOR, System, default_systems
 from beb.experiments.guardrail.work import GuardrailWorker, arms_of, plan_guardrail, spans_of
+from beb.experiments.reads import all_of, of_components, of_guardrail, of_responses
 from beb.experiments.spec import derive_seed, make_spec
 from beb.experiments.store import Store
 from beb.experiments.subjects import Places, Subjects, load_subjects
@@ -141,6 +142,7 @@ GUARDRAIL = Experiment(
     plan=lambda spec, meta: plan_guardrail(spec, spec.responses, arms_of(meta)),
     worker=_worker,
     analyse=analyse_guardrail,
+    reads=all_of(of_components, of_responses, of_guardrail),
 )
 
 

@@ -16,6 +16,7 @@ from beb.experiments.personas.record import PersonasRecord
 from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.personas.subjects import PersonaSubjects, load_persona_subjects, persona_names
 from beb.experiments.personas.work import PersonasWorker
+from beb.experiments.reads import of_personas
 from beb.experiments.spec import make_spec
 
 
@@ -45,6 +46,7 @@ PERSONAS = Experiment(
     plan=lambda spec, meta: plan_personas(spec, persona_names(meta), meta["formats"]),
     worker=PersonasWorker,
     analyse=analyse_personas,
+    reads=of_personas,
 )
 
 
