@@ -44,7 +44,7 @@ class BackwardsCrew:
         self.meta = self._workers[0].meta
         self.order: list[str] = []
 
-    def begin(self, store: Store) -> None:
+    def begin(self, store: Store, uses: Mapping[str, int]) -> None:
         self._store = store
 
     def can_start(self) -> bool:

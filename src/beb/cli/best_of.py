@@ -42,6 +42,7 @@ def best_of(
     level: options.Level = None,
     seed: options.Seed = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Measure the best of n responses against prompt length, and compare it with Theorem 4."""
     from beb.cli.run import run_command
@@ -54,7 +55,7 @@ def best_of(
         adapter_steps=adapter_steps, epsilon=epsilon, level=level, seed=seed,
         best_of=_numbers(sizes) if sizes is not None else None,
     )  # fmt: skip
-    run_command(BEST_OF, chosen, out, quick=quick, offline=offline)
+    run_command(BEST_OF, chosen, out, quick=quick, offline=offline, executor=executor)
 
 
 def _numbers(given: str) -> tuple[int, ...]:

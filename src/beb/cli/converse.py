@@ -43,6 +43,7 @@ def converse(
     level: options.Level = None,
     seed: options.Seed = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Converse with a model as an ill-behaved user, measure every turn, and compare with Theorem 3."""
     from beb.cli.run import run_command
@@ -55,4 +56,4 @@ def converse(
         positive=positive, scorer=scorer, lead=lead, dtype=dtype, kl=kl, max_sentence_tokens=max_sentence_tokens,
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
     )  # fmt: skip
-    run_command(CONVERSE, chosen, out, quick=quick, offline=offline)
+    run_command(CONVERSE, chosen, out, quick=quick, offline=offline, executor=executor)

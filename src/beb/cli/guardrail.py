@@ -41,6 +41,7 @@ def guardrail(
     level: options.Level = None,
     seed: options.Seed = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Measure how many sentences of a misaligning prompt a system prompt holds off, and compare with Theorem 2."""
     from beb.cli.run import run_command
@@ -54,4 +55,4 @@ def guardrail(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         systems=tuple(parse_system(entry) for entry in system) if system else None,
     )  # fmt: skip
-    run_command(GUARDRAIL, chosen, out, quick=quick, offline=offline)
+    run_command(GUARDRAIL, chosen, out, quick=quick, offline=offline, executor=executor)

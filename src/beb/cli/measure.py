@@ -34,6 +34,7 @@ def measure(
     level: options.Level = None,
     seed: options.Seed = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Measure alpha, beta, sigma, gamma and the behavior curve of a model, and compare the bounds with what happens."""
     from beb.cli.run import run_command
@@ -46,4 +47,4 @@ def measure(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(MEASURE, chosen, out, quick=quick, offline=offline)
+    run_command(MEASURE, chosen, out, quick=quick, offline=offline, executor=executor)

@@ -41,6 +41,13 @@ Delta = Annotated[float | None, typer.Option(help="δ of the theorems. [default:
 Level = Annotated[float | None, typer.Option(help="Confidence level of every interval. [default: 0.95]")]
 Seed = Annotated[int | None, typer.Option(help="Of everything random. [default: 0]")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch a model or data set.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="local, or ray or ray:address=HOST:PORT,workers=N,cpus=X,gpus=X to spread the work over a Ray cluster.",
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="A smaller run, to see that everything works.")]
 
 

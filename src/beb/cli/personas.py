@@ -43,6 +43,7 @@ def personas(
     level: options.Level = None,
     seed: options.Seed = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Weights of personas in a model, how distinct each is, and how many sentences lead to it."""
     if context.invoked_subcommand is not None:
@@ -59,7 +60,7 @@ def personas(
         max_sentence_tokens=max_sentence_tokens, epsilon=epsilon, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(PERSONAS, chosen, out, quick=quick, offline=offline)
+    run_command(PERSONAS, chosen, out, quick=quick, offline=offline, executor=executor)
 
 
 @app.command("trace")

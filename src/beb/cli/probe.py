@@ -30,6 +30,7 @@ def probe(
     level: options.Level = None,
     seed: options.Seed = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Fit linear classifiers of a behavior's poles to the hidden states of every layer, and cross-validate them."""
     from beb.cli.run import run_command
@@ -40,4 +41,4 @@ def probe(
         behaviors=tuple(behavior) if behavior else None, statements=statements, layer=layer, dtype=dtype, level=level,
         seed=seed,
     )  # fmt: skip
-    run_command(PROBE, chosen, out, quick=quick, offline=offline)
+    run_command(PROBE, chosen, out, quick=quick, offline=offline, executor=executor)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -45,8 +46,11 @@ class Crew(Protocol):
         """What was loaded determines of the rows: fingerprints, versions, and what the experiment prepares."""
         ...
 
-    def begin(self, store: Store) -> None:
-        """Make ready for items of the run in `store`. The crew reads from it; it never writes into it."""
+    def begin(self, store: Store, uses: Mapping[str, int]) -> None:
+        """Make ready for items of the run in `store`. The crew reads from it; it never writes into it.
+
+        uses: per item, done or not, how many of the items to come read its rows.
+        """
         ...
 
     def can_start(self) -> bool:
@@ -96,7 +100,7 @@ def execute(
             after(item)
     queue = _Queue(items, done, reads)
     finished = sum(item.weight for item in items if item.key in done)
-    crew.begin(store)
+    crew.begin(store, queue.uses())
     while queue.left:
         while crew.can_start() and (item := queue.next()) is not None:
             if progress is not None:
@@ -137,6 +141,10 @@ class _Queue:
         heapq.heapify(self._ready)
         self.left = len(self._missing)
 
+    def uses(self) -> Counter[str]:
+        """How many items that are not done read each item."""
+        return Counter(key for needed in self.needed.values() for key in needed)
+
     def next(self) -> Item | None:
         """The first item of the plan that can begin now."""
         return self._items[heapq.heappop(self._ready)] if self._ready else None
@@ -159,7 +167,7 @@ class HereCrew:
         self._worker: Worker | None = None
         self._item: Item | None = None
 
-    def begin(self, store: Store) -> None:
+    def begin(self, store: Store, _uses: Mapping[str, int]) -> None:
         """See `Crew`."""
         self._worker = self._make(store)
 

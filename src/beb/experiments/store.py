@@ -197,17 +197,18 @@ class Store:
     def refuse_changes(self, meta: Mapping[str, Any]) -> None:
         """Raise SpecChanged with the differences if a key of `meta` is not what the run was made with."""
         old = self.meta()
-        changes = [
-            f"{name}: {_short(before)} -> {_short(after)}"
-            for name, before, after in _differences(
-                "", {key: old.get(key) for key in meta}, json.loads(json.dumps(dict(meta)))
-            )
-        ]
+        changes = differences({key: old.get(key) for key in meta}, meta)
         if changes:
             raise SpecChanged(
                 f"{self.folder} holds a run with another specification ({'; '.join(changes)}); "
                 "use the same options, or another --out"
             )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two records of JSON values differ in, as "name: before -> after"."""
+    found = _differences("", *(json.loads(json.dumps(dict(each))) for each in (old, new)))
+    return [f"{name}: {_short(before)} -> {_short(after)}" for name, before, after in found]
 
 
 def _differences(prefix: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
