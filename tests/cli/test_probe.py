@@ -34,7 +34,7 @@ def test_a_probe_is_run_reported_shown_and_exported(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model", "world:coin", "--behavior", "honesty"], "--behavior does not fit a world, which has one of its own"),
+        (["--model", "world:coin", "--behavior", "honesty"], "--behavior does not fit a world, which has one"),
         (["--behavior", "honesty", "--behavior", "honesty"], "one is given twice"),
         (["--behavior", "honest"], "did you mean 'honesty'"),
         (["--statements", "3"], "statements"),
