@@ -21,9 +21,9 @@ from beb.experiments.spec import make_spec
 
 
 def _prepare(spec: PersonasSpec, subjects: PersonaSubjects) -> Mapping[str, Any]:
-    """The personas, and the formats that the target has."""
+    """The personas, and the formats that the target has. Raises: ContextTooShort."""
     can_chat = subjects.target.info.has_chat_template
-    formats = [name for name in spec.formats if name == "plain" or can_chat] or ["plain"]
+    formats = [name for name in spec.formats if name == "plain" or can_chat]
     for name, model in subjects.models.items():
         needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens
         needed += CHAT_EXTRA_TOKENS if "chat" in formats else 0

@@ -27,9 +27,9 @@ class PersonasSpec(TextSpec):
     personas: tuple[Persona, ...]
     behaviors: tuple[str, ...] = ("agreeableness",)
     undesired: bool = False
-    texts: int = Field(default=32, ge=FEWEST_TEXTS, le=100_000)
-    prompts: int = Field(default=12, le=100_000)
-    sentences: int = Field(default=2, ge=1, le=1000)
+    texts: int = Field(default=48, ge=FEWEST_TEXTS, le=100_000)
+    prompts: int = Field(default=10, le=100_000)
+    sentences: int = Field(default=4, ge=1, le=1000)
     responses: int = Field(default=1, ge=1, le=10_000)
     formats: tuple[Format, ...] = ("plain",)
     epsilon: float = Field(default=0.2, gt=0, le=2)
