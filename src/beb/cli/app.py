@@ -20,6 +20,7 @@ from beb.cli.probe import probe
 from beb.cli.report import report
 from beb.cli.reproduce import reproduce
 from beb.cli.show import show
+from beb.cli.sweep import sweep
 
 app = typer.Typer(
     name="beb",
@@ -35,6 +36,7 @@ app.command("best-of")(best_of)
 app.command("laws")(laws)
 app.command("converse")(converse)
 app.add_typer(personas, name="personas")
+app.command("sweep")(sweep)
 app.command("show")(show)
 app.command("report")(report)
 app.command("figures")(figures)

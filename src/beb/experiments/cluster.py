@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from beb.experiments.store import Rows, Store, differences
 MOST_LOSSES = 3
 """Workers that one item, or loading, may lose before the run stops."""
 LOOK_SECONDS = 1.0  # how often the crew looks about while nothing is finished
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     try:
+        if address is not None:
+            _require_listener(address)
         ray.init(address=address, include_dashboard=None, logging_level="error", log_to_driver=False)
     except Exception as error:  # ConnectionError, ValueError, RuntimeError, TimeoutError: whatever stands in the way
         reason = " ".join(str(error).split())[:200]
@@ -112,6 +116,16 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Refuse an address at which nothing answers, for which the library itself would wait for minutes.
+
+    Raises: OSError, ValueError.
+    """
+    host, found, port = address.removeprefix("ray://").rpartition(":")
+    if found:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 class _Far:
