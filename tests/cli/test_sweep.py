@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import beb
 from interrupted import content
 
 from beb.errors import BadSpec, StoreFull
@@ -34,11 +33,6 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "spec.toml"
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def beb(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from beb.cli.main import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *words], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def test_a_file_becomes_every_run_with_its_own_options(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from beb.cli.guardrail import guardrail
 from beb.cli.laws import laws
 from beb.cli.measure import measure
 from beb.cli.personas import app as personas
+from beb.cli.plan import plan
 from beb.cli.probe import probe
 from beb.cli.report import report
 from beb.cli.reproduce import reproduce
@@ -37,6 +38,7 @@ app.command("laws")(laws)
 app.command("converse")(converse)
 app.add_typer(personas, name="personas")
 app.command("sweep")(sweep)
+app.command("plan")(plan)
 app.command("show")(show)
 app.command("report")(report)
 app.command("figures")(figures)

@@ -80,7 +80,8 @@ def _tell(outcomes: list[Outcome], console: Console) -> None:
             path = write_overview([run.folder for run in finished], home / OVERVIEW)
         else:
             path = finished[0].folder / "report.html"
-        console.print(f"Runs:   {home} ({len(finished)} of {len(outcomes)} finished)\nReport: {path}", highlight=False, soft_wrap=True)
+        done = f"{len(finished)} of {len(outcomes)} finished"
+        console.print(f"Runs:   {home} ({done})\nReport: {path}", highlight=False, soft_wrap=True)
 
 
 def _print_table(found: RunTable, console: Console) -> None:

@@ -68,7 +68,12 @@ def read_sweep(path: Path, *, out: Path | None = None) -> Sweep:
         raise BadSpec(f"{path} cannot be read ({error.strerror}); give a TOML file, see docs/scale.md") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSpec(f"{path} is not TOML ({error}); see docs/scale.md for one") from error
-    say = _Complaint(path)
+    return sweep_of(given, str(path), name=path.stem, out=out)
+
+
+def sweep_of(given: Mapping[str, Any], where: str, *, name: str, out: Path | None = None) -> Sweep:
+    """As `read_sweep`, from what the file holds. where: what an error names."""
+    say = _Complaint(where)
     for key in given:
         if key not in (*_LISTS, "options", RATES, *SCENARIOS):
             raise say.unknown(key, given[key], (*_LISTS, "options", RATES, *SCENARIOS))
@@ -81,10 +86,15 @@ def read_sweep(path: Path, *, out: Path | None = None) -> Sweep:
     for key in SCENARIOS:
         if key in given and key not in scenarios:
             raise say(f"[{key}]", given[key], f"tables of the scenarios asked for: {', '.join(scenarios)}")
-    folder = out or Path("runs") / re.sub(r"[^\w.-]+", "_", path.stem)
-    options = {name: _options(say, given, name, scenarios) for name in scenarios}
-    runs = [run for model in models for name in scenarios for run in _runs(say, name, model, behaviors, options[name], folder)]
-    return Sweep(path.stem, tuple(runs), given.get(RATES, {}))
+    folder = out or Path("runs") / re.sub(r"[^\w.-]+", "_", name)
+    options = {each: _options(say, given, each, scenarios) for each in scenarios}
+    runs = [
+        run
+        for model in models
+        for each in scenarios
+        for run in _runs(say, each, model, behaviors, options[each], folder)
+    ]
+    return Sweep(name, tuple(runs), given.get(RATES, {}))
 
 
 def carry_out(
@@ -118,11 +128,11 @@ def carry_out(
 class _Complaint:
     """One line about a value of a file."""
 
-    path: Path
+    where: str
 
     def __call__(self, key: str, value: Any, accepted: str) -> BadSpec:
         shown = repr(value)
-        return BadSpec(f"{self.path}: {key} = {shown if len(shown) < 80 else shown[:79] + '…'}; accepted: {accepted}")
+        return BadSpec(f"{self.where}: {key} = {shown if len(shown) < 80 else shown[:79] + '…'}; accepted: {accepted}")
 
     def unknown(self, key: str, value: Any, accepted: Iterable[str]) -> BadSpec:
         names = list(dict.fromkeys(accepted))
@@ -134,7 +144,8 @@ class _Complaint:
 def _names(say: _Complaint, given: Mapping[str, Any], key: str, accepted: Sequence[str] = ()) -> tuple[str, ...]:
     found = given.get(key)
     if not isinstance(found, list) or not found or not all(isinstance(each, str) and each for each in found):
-        raise say(key, found, f'a list of {", ".join(accepted) or "names"}, for example {key} = ["{(accepted or ("smollm2",))[0]}"]')
+        example = f'{key} = ["{accepted[0] if accepted else "smollm2"}"]'
+        raise say(key, found, f"a list of {', '.join(accepted) or 'names'}, for example {example}")
     for each in found:
         if accepted and each not in accepted:
             raise say(key, each, ", ".join(accepted))
@@ -176,6 +187,6 @@ def _runs(
         try:
             spec = make_spec(experiment.spec, {**options, **about, "model": model})
         except BebError as error:
-            raise BadSpec(f"{say.path}: [{name}] for {model}: {error}") from error
+            raise BadSpec(f"{say.where}: [{name}] for {model}: {error}") from error
         runs.append(PlannedRun(experiment, spec, behavior, folder / default_folder(name, spec).name))
     return runs
