@@ -11,7 +11,7 @@ import pytest
 from beb.errors import BadSpec
 from beb.experiments.calibration import calibrate
 from beb.experiments.experiment import Here, run_experiment
-from beb.experiments.forecast import Pace, Rates, fitting_tokens, forecast_rated, given_rates
+from beb.experiments.forecast import Rates, fitting_tokens, forecast_rated, given_rates
 from beb.experiments.imaginary import Lengths
 from beb.experiments.rehearsal import MOST_PROMPTS, rehearse
 from beb.experiments.registry import named_experiment
@@ -67,7 +67,7 @@ def test_the_tokens_that_a_checkpoint_reads_are_foreseen(shop: Path, tmp_path: P
     experiment = named_experiment(name)
     spec = make_spec(
         experiment.spec,
-        {"model": "target", "behavior": "./verbs", "prompts": 24, "sentences": 4, "scorer": "likelihood",
+        {"model": "target", "behavior": "./verbs", "prompts": 24, "sentences": 4, "scorer": "labels:labels.csv",
          "adapter_steps": 20, "max_sentence_tokens": 16},
     )  # fmt: skip
     speed, can_chat = calibrate(experiment, spec, offline=True)
@@ -125,8 +125,3 @@ def test_a_wrong_rate_is_one_line() -> None:
         given_rates({"read_persecond": 3}, "here")
     with pytest.raises(BadSpec, match="sampled_per_second"):
         given_rates({**TOLD, "sampled_per_second": 0}, "here")
-
-
-def test_an_item_without_tokens_takes_no_time() -> None:
-    assert Pace(2.0, 0.5).seconds(0) == 0
-    assert Pace(2.0, 0.5).seconds(4) == 4

@@ -59,7 +59,7 @@ def calibrate(
         lengths = _lengths(store, target)
         can_chat = bool(target is not None and target.info.has_chat_template)
     work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
-    paces = _paces([(w.item, w.tokens, s) for w, s in zip(work, seconds, strict=True)])
+    paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Speed(lengths, paces, loading, float(peak), f"measured with {len(items)} small items"), can_chat
 
@@ -80,7 +80,7 @@ def _chosen(plan: Sequence[Item], reads: Reads) -> list[Item]:
     for key in reversed(groups):
         for group in _read(key, groups, reads) if key in wanted else ():
             first, stop = groups[group]
-            inside = {(a, b) for a, b in wanted[key] if first <= a and b <= stop and stop}
+            inside = {(a, b) for a, b in wanted[key] if first <= a < b <= stop}
             wanted.setdefault(group, set()).update(inside or _ranges(first, stop))
     chosen = []
     for kind, variant, source in groups:

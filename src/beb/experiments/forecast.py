@@ -48,14 +48,14 @@ class Rates(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of one kind of item: some for every item, and some for every token."""
+    """Seconds of one kind of item: some for every item, and some for every token (see `Work.size`)."""
 
     per_item: float
     per_token: float
 
-    def seconds(self, tokens: float) -> float:
+    def seconds(self, size: float) -> float:
         """Of an item with so many tokens."""
-        return self.per_item + self.per_token * tokens if tokens else 0.0
+        return self.per_item + self.per_token * size
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Speed:
 
     def seconds(self, work: Sequence[Work]) -> float:
         """Of these items, one after another."""
-        return sum(self.paces.get(each.item.kind, self.paces[""]).seconds(each.tokens) for each in work)
+        return sum(self.paces.get(each.item.kind, self.paces[""]).seconds(each.size) for each in work)
 
 
 @dataclass(frozen=True, slots=True)

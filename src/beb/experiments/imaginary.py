@@ -81,7 +81,7 @@ class _Level(Distributions):
 class ImaginaryModel(LanguageModel):
     """Samples sentences of the given lengths, and counts into `tally` what a model with a prefix cache would do.
 
-    persona: a system text that it has before every text.
+    persona: a system text that it has before every text. passes: models that it is made of.
     """
 
     name: str
@@ -89,6 +89,7 @@ class ImaginaryModel(LanguageModel):
     tally: Tally
     can_chat: bool
     persona: str = ""
+    passes: int = 1
 
     @property
     def info(self) -> ModelInfo:  # type: ignore[override]
@@ -122,12 +123,13 @@ class ImaginaryModel(LanguageModel):
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[Completion | Failure]:
         plan = plan_prefixes([request.prefix for request in requests], group_tokens=GROUP_TOKENS)
-        stem = len(plan.stem)
-        self.tally.read += stem
-        for group in plan.groups:
-            for trunk in group:
-                self.tally.read += len(trunk.token_ids) - stem + sum(len(branch.rest) for branch in trunk.branches)
-        return [self._text(request) for request in requests]
+        trunks = [trunk for group in plan.groups for trunk in group]
+        read = sum(trunk.cost_tokens for trunk in trunks) - (len(trunks) - 1) * len(plan.stem) if trunks else 0
+        texts = [self._text(request) for request in requests]
+        sampled = sum(len(text.token_ids) for text in texts)
+        self.tally.sampled += sampled
+        self.tally.read += self.passes * read + (self.passes - 1) * sampled
+        return list(texts)
 
     def _text(self, request: SampleRequest) -> Completion:
         rng = np.random.default_rng(request.seed)
@@ -136,15 +138,14 @@ class ImaginaryModel(LanguageModel):
         token_ids: list[int] = []
         for length in each.tolist():
             token_ids += [*rng.integers(FIRST_WORD, VOCABULARY, length - 1).tolist(), END]
-        self.tally.sampled += len(token_ids)
         ends = tuple(np.cumsum(each).tolist())
         return Completion(tuple(token_ids), (-1.0,) * len(token_ids), ends, 0, self.decode(token_ids))
 
     def distributions(self, sequences: Sequence[TokenIds]) -> Distributions:
         n_start, texts = len(self.start_ids), [ids for ids in sequences if ids]
         once = n_start >= SHARED_START and len(texts) > 1
-        self.tally.read += n_start if once else n_start * len(texts)
-        self.tally.read += sum(len(ids) - 1 for ids in texts)
+        before = n_start if once else n_start * len(texts)
+        self.tally.read += self.passes * (before + sum(len(ids) - 1 for ids in texts))
         return _Level(sum(map(len, texts)), zlib.crc32(self.name.encode()))
 
 

@@ -13,19 +13,20 @@ from beb.errors import BebError
 from beb.experiments.experiment import Experiment
 from beb.experiments.guardrail.experiment import GuardrailSubjects
 from beb.experiments.imaginary import ImaginaryScorer, Lengths, Tally, imaginary_models
-from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.personas.spec import PersonasSpec
+from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.plan import Item
 from beb.experiments.probe.spec import ProbeSpec
 from beb.experiments.spec import ModelSpec, RunSpec
 from beb.experiments.store import Store
 from beb.experiments.subjects import MOST_HELD_OUT, TRAIN_STATEMENTS_FOR_THRESHOLD, Poles, Subjects
+from beb.worlds.persona_world import get_persona_world
 
 MOST_PROMPTS = 48
 """Prompts that are rehearsed; more of them are more of the same."""
 STATEMENT = "I would rather tell people what I really think of them than what they hope to hear."
 PROBED_LAYERS = 33
-WORLD_PERSONAS = ("one", "another")
+WORLD = "world:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Work:
     def tokens(self) -> float:
         """All tokens."""
         return self.read + self.sampled + self.judged
+
+    @property
+    def size(self) -> float:
+        """What its time is taken to grow with: its tokens, or what it is about where it reads none."""
+        return self.tokens or float(max(self.item.stop - self.item.first, 1))
 
 
 def rehearse(
@@ -97,13 +103,8 @@ def _spread(rehearsed: Iterable[Work], plan: Sequence[Item]) -> list[Work]:
 
 
 def _imaginable(spec: ModelSpec) -> ModelSpec:
-    """The same work for models without weights: no tokenizer to fit a conversation's template, one form of P₊."""
-    changes: dict[str, Any] = {}
-    if getattr(spec, "positive", None) == "residual":
-        changes["positive"] = "lora"
-    if "turns" in type(spec).model_fields:
-        changes["format"] = "plain"
-    return spec.model_copy(update=changes) if changes else spec
+    """The same work for a model without a tokenizer, which has no template for whole conversations."""
+    return spec.model_copy(update={"format": "plain"}) if "turns" in type(spec).model_fields else spec
 
 
 def _probed(spec: ProbeSpec, lengths: Lengths, plan: Sequence[Item]) -> list[Work]:
@@ -115,14 +116,16 @@ def _probed(spec: ProbeSpec, lengths: Lengths, plan: Sequence[Item]) -> list[Wor
 def _imaginary(spec: ModelSpec, lengths: Lengths, tally: Tally, can_chat: bool) -> Any:
     scorer = ImaginaryScorer(lengths.characters, tally)
     if isinstance(spec, PersonasSpec):
-        own = {each.name: each.description for each in spec.personas} or dict.fromkeys(WORLD_PERSONAS, "")
+        own = {each.name: each.description for each in spec.personas}
+        if spec.model.startswith(WORLD):
+            own = dict.fromkeys(get_persona_world(spec.model.removeprefix(WORLD)).names, "")
         models = imaginary_models({"target": "", **own}, lengths, tally, can_chat=can_chat)
         scorers, questions = dict.fromkeys(spec.behaviors, scorer), dict.fromkeys(spec.behaviors, STATEMENT)
         return PersonaSubjects(models["target"], {name: models[name] for name in own}, scorers, questions, {})
     assert isinstance(spec, RunSpec)
-    models = imaginary_models(
-        dict.fromkeys(("target", "negative", "positive"), ""), lengths, tally, can_chat=can_chat
-    )
+    models = imaginary_models(dict.fromkeys(("target", "negative", "positive"), ""), lengths, tally, can_chat=can_chat)
+    if spec.positive == "residual":  # it asks the target and P₋ for every token
+        models["positive"].passes = 2
     statements, question = _statements(spec)
     subjects = Subjects(
         models["target"], models["negative"], lambda _: models["positive"], scorer, statements, question, {}
@@ -135,7 +138,7 @@ def _imaginary(spec: ModelSpec, lengths: Lengths, tally: Tally, can_chat: bool) 
 def _statements(spec: RunSpec) -> tuple[Mapping[str, Poles], str]:
     """As many statements as the gate will read, and the chat's question."""
     fitted = spec.negative == spec.positive == "lora"
-    if spec.model.startswith("world:"):
+    if spec.model.startswith(WORLD):
         texts = (STATEMENT,) * 60
         return {"held-out": {"negative": texts, "positive": texts}}, ""
     try:
