@@ -31,7 +31,7 @@ from beb.report.wording import behavior_name
 
 _SCRIPTS = ("report.js",)
 _STYLES = ("report.css",)
-_WHAT_IF_SCRIPTS = ("what_if_bounds.js", "what_if.js")
+_WHAT_IF_SCRIPTS = ("what_if_bounds.js", "what_if_draws.js", "what_if.js")
 _WHAT_IF_STYLES = ("what_if.css",)
 _PLOTLY_CONFIG = {"displayModeBar": False, "showTips": False, "typesetMath": False}
 _BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets read a CSV as something else than UTF-8
