@@ -11,7 +11,7 @@ from beb.report.chart import Chart, Style
 from beb.report.figures import SENTENCES
 from beb.report.inert import one_line
 from beb.report.page import Page, Section, Table
-from beb.report.rounding import count_text, one_in, value_text, with_interval
+from beb.report.rounding import count_text, excludes, one_in, value_text, with_interval
 from beb.report.wording import FORMATS, Finding, notes
 
 LEDE = (
@@ -272,9 +272,9 @@ def _value_text(e: Estimate) -> str:
 
 
 def _weight(cap: Estimate) -> str:
-    if cap.value <= 0:
+    if not excludes(cap.value):
         return "1: nothing is excluded"
-    return f"{one_in(cap.value)} (log 1/α ≥ {value_text(cap)})"
+    return f"{one_in(cap.value, 'at most')} (log 1/α ≥ {value_text(cap)})"
 
 
 def _direction(e: Estimate) -> str:

@@ -14,7 +14,7 @@ from beb.report.guardrail_charts import behavior_charts, divergence_charts
 from beb.report.inert import excerpt, one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import sampled_texts
-from beb.report.rounding import count_text, fixed, with_interval
+from beb.report.rounding import count_text, limit_text, with_interval
 from beb.report.scenario_figures import alpha_figures, level_warnings
 from beb.report.tables import NOT_IDENTIFIED, assumption_rows
 from beb.report.what_if import what_if
@@ -100,8 +100,9 @@ def _shown(estimate: Estimate | None, missing: str = NOT_IDENTIFIED) -> str:
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
         return with_interval(estimate)
     if math.isfinite(estimate.low):
-        return f"at least {fixed(estimate.low, 1)}"
-    return f"at most {fixed(estimate.high, 1)}" if math.isfinite(estimate.high) else NOT_IDENTIFIED
+        return f"at least {limit_text(estimate.low, 1, 'at least')}"
+    most = limit_text(estimate.high, 1, "at most")
+    return f"at most {most}" if math.isfinite(estimate.high) else NOT_IDENTIFIED
 
 
 def _theory(estimate: Estimate | None) -> str:
@@ -176,7 +177,9 @@ def _what_theory_says(r: GuardrailRecord) -> Finding:
         )
     if within:
         said.append(f"{_named(within)} held off no more of the mean prompt than Theorem 2 adds for the worst one")
-    if open_:
+    if open_ == total > 1:
+        said.append(f"for none of {total} guardrails does the measurement decide")
+    elif open_:
         some = "the guardrail" if total == 1 else f"{open_} of {total} guardrails"
         said.append(f"for {some} the measurement does not decide")
     sampled = next((g for g in r.guardrails if g.kind == "sampled"), None)
