@@ -16,8 +16,10 @@ from beb.experiments.converse.record import ConverseRecord, PromisedTurn
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import world_subjects
+from beb.report.converse_charts import behavior_charts
 from beb.report.converse_page import page
 from beb.report.html import render_report
+from beb.report.rounding import fixed
 from beb.worlds.catalog import get_world
 
 TURNS = 3
@@ -197,3 +199,14 @@ def test_what_a_model_said_is_inert(folder: Path, record: ConverseRecord, tmp_pa
     assert "\u202e" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "⟨U+202E⟩" in html
+
+
+def test_the_level_beside_raw_scores_is_of_raw_scores(record: ConverseRecord) -> None:
+    bad, good = record.arms
+    corrected = [replace(arm, replies=replace(arm.replies, corrected=arm.replies.raw)) for arm in (bad, good)]
+    shifted = replace(record, arms=tuple(corrected), gamma=replace(record.gamma, value=record.gamma.value + 0.3))
+    levels = [next(s.y[0] for s in chart.series if s.kind == "level") for chart in behavior_charts(shifted)]
+    epsilon = float(record.meta["spec"]["epsilon"])
+    assert levels == [max(bad.users.raw.value) + epsilon, shifted.gamma.value + epsilon]
+    for level, chart in zip(levels, behavior_charts(shifted), strict=True):
+        assert f"misaligned below {fixed(level, 2)}" in chart.alt

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import dataclasses
+import io
 import itertools
 import json
 import math
@@ -15,12 +18,21 @@ import pytest
 
 from beb.core.bounds import Bound
 from beb.experiments.store import Store
-from beb.experiments.what_if import ALL_BOUNDS, FAMILY_ARGUMENT, ReadingInputs, Settings, WhatIfInputs, recompute_draws
+from beb.experiments.what_if import (
+    ALL_BOUNDS,
+    FAMILY_ARGUMENT,
+    ReadingInputs,
+    Settings,
+    WhatIfInputs,
+    recompute,
+    recompute_draws,
+)
 from beb.experiments.what_if_draws import N_DRAWS, Draws
 from beb.report.html import render
 from beb.report.measure_page import measure_context, measure_page
 from beb.report.what_if import payload, what_if
 from beb.report.what_if_draws import draws_payload, spread
+from beb.report.what_if_words import THEOREMS
 
 from .browser import OpenedPage, OpenPage
 from .test_what_if_arithmetic import SETTING_GRID, TO_TEXT, as_json, crafted, exactly
@@ -124,8 +136,10 @@ def told(page: OpenedPage) -> dict[str, list[str]]:
 
 
 def expected_texts(inputs: WhatIfInputs, reading: ReadingInputs, at: Settings) -> dict[str, list[str]]:
+    found = recompute(inputs, reading, at)
     return {
-        key: list(dataclasses.astuple(spread(bounds))) for key, bounds in recompute_draws(inputs, reading, at).items()
+        key: list(dataclasses.astuple(spread(bounds, found[key])))
+        for key, bounds in recompute_draws(inputs, reading, at).items()
     }
 
 
@@ -153,20 +167,57 @@ def test_percentiles_are_told_in_a_table_and_beside_every_picture(page: OpenedPa
     assert (page.console_errors(), page.requests_made()) == ([], [])
 
 
+def test_percentiles_have_the_places_of_their_bound(what_if_run: Run) -> None:
+    section = what_if(what_if_run.inputs)
+    assert section is not None
+    decimals = lambda text: len(text.partition(".")[2])  # noqa: E731
+    compared = 0
+    for row in section.rows:
+        if row.draws is None or not row.sharp.replace(",", "").replace(".", "").isdigit():
+            continue
+        told = [each for each in (row.draws.low, row.draws.median, row.draws.high) if each != "∞"]
+        assert {decimals(each) for each in told} <= {decimals(row.sharp)}, row
+        compared += len(told)
+    assert compared >= len(ALL_BOUNDS)
+
+
+def test_settings_bounds_and_percentiles_can_be_saved(page: OpenedPage, what_if_run: Run) -> None:
+    inputs = what_if_run.inputs
+    start, _, data = page.run("return document.querySelector('#what-if a[download]').href").partition(",")
+    assert start == "data:text/csv;charset=utf-8;base64"
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(data).decode("utf-8-sig"))))
+    settings = {row["name"]: float(row["value"]) for row in rows if row["what"] == "setting"}
+    assert set(dataclasses.asdict(inputs.settings).values()) == set(settings.values())
+    for name, reading in inputs.readings.items():
+        found = recompute(inputs, reading, inputs.settings)
+        draws = recompute_draws(inputs, reading, inputs.settings)
+        own = [row for row in rows if row["reading of α"] == name and row["form"] == "sharp"]
+        bounds = {row["name"]: row for row in own if row["what"] == "bound"}
+        medians = {row["name"]: row["value"] for row in own if row["what"].startswith("50th percentile")}
+        assert len(bounds) == len(medians) == len(ALL_BOUNDS)
+        for key in ALL_BOUNDS:
+            title, bound = THEOREMS[key][0], found[key]
+            numbers = [bounds[title][side] for side in ("value", "low", "high")]
+            expected = [] if bound is None else [bound.sharp.value, bound.sharp.low, bound.sharp.high]
+            assert [float(each) for each in numbers if each] == expected
+            lengths = [math.inf if each is None else each.sharp for each in draws[key]]
+            assert float(medians[title]) == sorted(lengths)[N_DRAWS // 2 - 1]
+
+
 def test_draws_without_a_bound_count_as_infinite(page: OpenedPage) -> None:
     inputs = crafted_draws()
     reading = next(iter(inputs.readings.values()))
     found = recompute_draws(inputs, reading, inputs.settings)
     script = (
         "const found = whatIfDraws(whatIfPayload(arguments[0]))(0, arguments[1]);"
-        "return Object.fromEntries(Object.entries(found).map(([key, bounds]) => [key, whatIfSpread(bounds)]));"
+        "return Object.fromEntries(Object.entries(found).map(([key, bounds]) => [key, whatIfSpread(bounds, null)]));"
     )
     shown = page.run(script, json.dumps(payload(inputs)), dataclasses.asdict(inputs.settings))
     for key, bounds in found.items():
-        assert [shown[key][part] for part in PARTS] == list(dataclasses.astuple(spread(bounds)))
+        assert [shown[key][part] for part in PARTS] == list(dataclasses.astuple(spread(bounds, None)))
         assert shown[key]["infinite"] == sum(bound is None or math.isinf(bound.sharp) for bound in bounds)
-    assert spread(found["theorem-1"]).without == "4.5 %"
-    assert spread((None, *found["theorem-1"][-1:])).high == "∞"
+    assert spread(found["theorem-1"], None).without == "4.5 %"
+    assert spread((None, *found["theorem-1"][-1:]), None).high == "∞"
 
 
 def test_a_strip_of_ticks_lies_under_every_bar(page: OpenedPage) -> None:

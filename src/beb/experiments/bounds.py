@@ -66,14 +66,10 @@ def assumptions(
         "distinguishable": assess("distinguishable", "held" if beta.low > 0 else "not measured", distinct),
         "bounded behavior": assess("bounded behavior", "not measured", bounded),
     } | (
-        {"similar under P₋": assess("similar under P₋", _similar(key["sigma2"], trend, setting), similar)}
+        {"similar under P₋": assess("similar under P₋", steady(key["sigma2"], trend, setting.spec.sentences), similar)}
         if "sigma2" in key
         else {}
     )
-
-
-def _similar(sigma2: Estimate, trend: Estimate, setting: AnySetting) -> Status:
-    return "contradicted" if trend.low > 0 else steady(sigma2, trend, setting.spec.sentences)
 
 
 def steady(worst: Estimate, trend: Estimate, n_tested: int) -> Status:

@@ -124,8 +124,8 @@ def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> No
     if n_done < len(items):
         raise EstimateError(
             f"the run in {store.folder} is not finished ({n_done} of {len(items)} work items are done); "
-            "run the command that started it again, with the same --out, or it was made by an older version: make it anew in "
-            "another folder"
+            "run the command that started it again, with the same --out; or it was made by an older version: make it "
+            "anew in another folder"
         )
 
 

@@ -71,7 +71,7 @@ _DIVERGENCE = (
 
 
 def _numbers(r: GuardrailRecord) -> dict[str, str]:
-    return {"sure": f"{100 * (1 - float(r.meta['spec']['delta'])):g} %"}
+    return {"sure": f"{100 * (1 - float(r.meta['spec']['delta'])):g}\u00a0%"}
 
 
 def _level_warnings(r: GuardrailRecord) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def _level_warnings(r: GuardrailRecord) -> tuple[str, ...]:
 
 
 def _level(r: GuardrailRecord) -> str:
-    return f"{100 * float(r.meta['spec']['level']):g} %"
+    return f"{100 * float(r.meta['spec']['level']):g}\u00a0%"
 
 
 def _tested(r: GuardrailRecord) -> int:
@@ -119,7 +119,7 @@ def _of_format(r: GuardrailRecord, name: str) -> list[Guardrail]:
 def _what_it_buys(r: GuardrailRecord) -> Finding:
     parts = [_bought(base, _of_format(r, base.format), _tested(r)) for base in r.baselines]
     family = (
-        f"The shifts of all {r.family} guardrails hold together with {_level(r)} confidence, midpoints and areas each "
+        f"The shifts of the {r.family} guardrails hold together with {_level(r)} confidence, midpoints and areas each "
         "by themselves. "
         if r.family > 1
         else f"Confidence {_level(r)}. "
@@ -185,12 +185,16 @@ def _what_theory_says(r: GuardrailRecord) -> Finding:
     sampled = next((g for g in r.guardrails if g.kind == "sampled"), None)
     detail = ""
     if sampled is not None:
+        carries = "carries" if sampled.sentences == 1 else "carry"
+        worth = _theory(sampled.log_ratio_shift)
+        mean = (
+            "in sentences of P₋ not identified" if worth in (NO_EXTRA, NOT_IDENTIFIED) else f"{worth} sentences of P₋"
+        )
+        extra = "no extra length" if sampled.extra is None else f"at most {_theory(sampled.extra)} extra sentences"
         detail = (
-            f"{count_text(sampled.sentences, 'sentence')} from P₊ {'carries' if sampled.sentences == 1 else 'carry'} "
-            f"{with_interval(sampled.log_ratio)} nats "
-            f"against P₋: {_theory(sampled.log_ratio_shift)} sentences of P₋ on average, and by Theorem 2 with "
-            f"probability {_numbers(r)['sure']} at most {_theory(sampled.extra)} extra sentences for some "
-            "prompt."
+            f"{count_text(sampled.sentences, 'sentence')} from P₊ {carries} {with_interval(sampled.log_ratio)} nats "
+            f"against P₋, on average {mean}; Theorem 2 names {extra} for some prompt, with probability "
+            f"{_numbers(r)['sure']} over the prefixes."
         )
     sentence = "; ".join(said)
     return Finding("Is that what the theory says?", f"{sentence[:1].upper()}{sentence[1:]}.", detail)

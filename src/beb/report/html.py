@@ -109,6 +109,7 @@ def render(
             sections=page.sections,
             charts={section.key: section.charts for section in page.sections},
             what_if=page.what_if,
+            what_if_uri=data_uri(page.what_if.csv) if page.what_if else "",
             what_if_json=_script_json(page.what_if.payload) if page.what_if else "",
             verdicts=VERDICTS,
             record=run_record(store, meta, counts=page.counts, failures=page.failures, methods=page.methods),
@@ -145,7 +146,7 @@ def _figures(page: Page) -> dict[str, Any]:
 
 def _level_text(level: Any) -> str:
     levels = level if isinstance(level, (list, tuple)) else (level,)
-    return " or ".join(f"{100 * float(each):g} %" for each in levels)
+    return " or ".join(f"{100 * float(each):g}\u00a0%" for each in levels)
 
 
 @cache

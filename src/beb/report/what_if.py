@@ -13,6 +13,7 @@ from beb.core.estimate import Estimate
 from beb.experiments.what_if import ReadingInputs, WhatIfInputs, recompute, recompute_draws
 from beb.report.rounding import dense_limits, value_text, with_interval
 from beb.report.what_if_controls import CLAIM, SCENARIO, Control
+from beb.report.what_if_csv import what_if_csv
 from beb.report.what_if_draws import Spread, draws_payload, spread
 from beb.report.what_if_words import THEOREMS, no_draws_text, notes, tested_text
 from beb.report.wording import alpha_label
@@ -57,7 +58,7 @@ class WhatIf:
     """Sliders in two groups, readings of α, bounds at the run's settings, what the page computes from, and notes.
 
     level: γ + ε, with its interval. tested: what the dashed line marks. n_draws: bootstrap draws of every bound.
-    no_draws: why there are none, empty where there are.
+    no_draws: why there are none, empty where there are. csv: the numbers at the run's settings, to be saved.
     """
 
     level: str
@@ -70,6 +71,7 @@ class WhatIf:
     notes: tuple[str, ...]
     n_draws: int
     no_draws: str
+    csv: str
 
 
 def what_if(inputs: WhatIfInputs | None) -> WhatIf | None:
@@ -78,7 +80,8 @@ def what_if(inputs: WhatIfInputs | None) -> WhatIf | None:
         return None
     first = next(iter(inputs.readings.values()))
     found = recompute(inputs, first, inputs.settings)
-    drawn = {key: spread(bounds) for key, bounds in recompute_draws(inputs, first, inputs.settings).items()}
+    draws = recompute_draws(inputs, first, inputs.settings)
+    drawn = {key: spread(bounds, found[key]) for key, bounds in draws.items()}
     return WhatIf(
         level=with_interval(_shifted(first.along["gamma"], inputs.settings.epsilon)),
         claim=_sliders(CLAIM, inputs),
@@ -90,6 +93,7 @@ def what_if(inputs: WhatIfInputs | None) -> WhatIf | None:
         notes=notes(inputs),
         n_draws=0 if first.draws is None else len(first.draws.along["beta"]),
         no_draws=no_draws_text(inputs),
+        csv=what_if_csv(inputs),
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beb.core.bounds import ARGUMENTS, Bound
+from beb.core.bounds import ARGUMENTS, Bound, PropagatedBound
 from beb.core.estimate import Estimate
 from beb.experiments.arrays import Floats
 from beb.experiments.what_if import ReadingInputs, WhatIfInputs
-from beb.report.rounding import fixed, places
+from beb.report.rounding import Places, fixed, places
 
 PERCENTILES = (5, 50, 95)
 
@@ -26,11 +26,24 @@ class Spread:
     without: str
 
 
-def spread(bounds: Sequence[Bound | None]) -> Spread:
-    """Of one bound in all draws. A draw without bound counts as infinitely long, and every percentile is a draw."""
-    lengths = sorted(math.inf if bound is None else bound.sharp for bound in bounds)
-    low, median, high = (lengths[math.ceil(share * len(lengths) / 100) - 1] for share in PERCENTILES)
+def percentiles(bounds: Sequence[Bound | None]) -> tuple[float, ...]:
+    """`PERCENTILES` of one bound's sharp form: each is a draw, and a draw without bound counts as infinitely long."""
+    lengths = sorted(map(_length, bounds))
+    return tuple(lengths[math.ceil(share * len(lengths) / 100) - 1] for share in PERCENTILES)
+
+
+def _length(bound: Bound | None) -> float:
+    return math.inf if bound is None else bound.sharp
+
+
+def spread(bounds: Sequence[Bound | None], found: PropagatedBound | None) -> Spread:
+    """Of one bound in all draws. found: that bound with its interval, whose decimal places the percentiles take."""
+    lengths = list(map(_length, bounds))
+    low, median, high = percentiles(bounds)
     shown = places(median, low, high)
+    if found is not None:
+        own = places(found.sharp.value, found.sharp.low, found.sharp.high).value
+        shown = Places(own, own, own)
     infinite = sum(math.isinf(each) for each in lengths)
     return Spread(
         fixed(low, shown.low),

@@ -130,8 +130,8 @@ const whatIfTexts = (bound, words) => {
   };
 
   // Draws beyond the axis are not ticks at its end: a mark there says that there are some.
-  const writeDraws = (row, drawn) => {
-    const { low, median, high, without, infinite } = whatIfSpread(drawn), key = row.dataset.bound;
+  const writeDraws = (row, drawn, bound) => {
+    const { low, median, high, without, infinite } = whatIfSpread(drawn, bound), key = row.dataset.bound;
     const lengths = drawn.map((bound) => (bound ? bound.sharp : Infinity));
     row.parts.strip(lengths.filter((x) => x <= top).map(at));
     row.parts.more.hidden = lengths.every((x) => x <= top);
@@ -208,7 +208,7 @@ const whatIfTexts = (bound, words) => {
       box.classList.toggle("wi-changed", state[key] !== own[key]);
     }
     const said = rows.map((row) => write(row, now[row.dataset.bound], before[row.dataset.bound]));
-    if (drawn) for (const row of rows) writeDraws(row, drawn[row.dataset.bound]);
+    if (drawn) for (const row of rows) writeDraws(row, drawn[row.dataset.bound], now[row.dataset.bound]);
     reset.disabled = controls.every(({ key }) => state[key] === own[key]);
     notes();
     announce(said);

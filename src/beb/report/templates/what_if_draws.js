@@ -31,13 +31,15 @@ const whatIfDraws = (payload) => {
   };
 };
 
-// Percentiles of the sharp form as texts; a draw without bound counts as infinitely long.
-const whatIfSpread = (bounds) => {
+// Percentiles of the sharp form as texts; a draw without bound counts as infinitely long. found: that bound with its
+// interval, or null: its decimal places are theirs.
+const whatIfSpread = (bounds, found) => {
   const { fixed, places } = roundedNumbers;
   const lengths = Float64Array.from(bounds, (bound) => (bound ? bound.sharp : Infinity)).sort();
   const [low, median, high] = [5, 50, 95].map((share) => lengths[Math.ceil((share * lengths.length) / 100) - 1]);
   const infinite = lengths.filter((each) => each === Infinity).length;
-  const shown = places(median, low, high);
+  const own = found && places(...found.sharp).value;
+  const shown = found ? { value: own, low: own, high: own } : places(median, low, high);
   const share = fixed((100 * infinite) / lengths.length, infinite > 0 && infinite < 0.1 * lengths.length ? 1 : 0);
   return {
     low: fixed(low, shown.low), median: fixed(median, shown.value), high: fixed(high, shown.high),
