@@ -60,7 +60,5 @@ def test_options_out_of_range_are_named() -> None:
     with pytest.raises(BadSpec, match="formats are none; give --formats"):
         make_spec(MeasureSpec, {"formats": ()})
     for kind in (MeasureSpec, PersonasSpec):
-        with pytest.raises(
-            BadSpec, match="formats are plain, plain; give --formats plain, chat"
-        ):
+        with pytest.raises(BadSpec, match="formats are plain, plain; give --formats plain, chat"):
             make_spec(kind, {"formats": ("plain", "plain")})
