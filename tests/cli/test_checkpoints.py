@@ -23,7 +23,7 @@ from beb.experiments.converse.experiment import CONVERSE
 from beb.experiments.guardrail.experiment import GUARDRAIL
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
-from beb.experiments.subjects import Places
+from beb.experiments.subjects import ComponentLogRatio, Places
 from beb.models.catalog import load_model
 from beb.models.components import with_lead
 from beb.models.huggingface import HuggingFaceModel
@@ -151,6 +151,42 @@ def test_the_residual(measured: Callable[..., Any]) -> None:
     # P₊ carries all of P but what αP₋ takes, and α is below inf P/P₋ by the margin of 10 nats.
     for each in found:
         assert each["positive"] == pytest.approx(each["target"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--scorer", "prob"), "--scorer 'prob' is unknown"),
+        (("--scorer", "likelihood", "--positive", "residual"), "residual has none: use probe"),
+        (("--scorer", "labels:nowhere.csv"), "nowhere.csv"),
+        (("--positive", "residul"), "component 'residul' is none of"),
+        (("--positive", "model:nowhere"), "nowhere"),
+        (("--positive", "lora:nowhere"), "nowhere"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_fitted(
+    beb: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr("beb.models.training.fit_adapter", fit)
+    assert words in refused(beb("--negative", "lora", *arguments))
+
+
+def test_an_interrupted_run_scored_by_likelihood_goes_on(
+    measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statements' log ratios are kept, so that the scorer of a second run is the same to the last digit."""
+    _, first = measured(*BOTH, "--scorer", "likelihood", out="first")
+
+    def computed_again(self: Any, texts: Any) -> Any:
+        return original(self, texts) * (1 + 1e-9)
+
+    original = ComponentLogRatio.__call__
+    monkeypatch.setattr(ComponentLogRatio, "__call__", computed_again)
+    _, second = measured(*BOTH, "--scorer", "likelihood", out="second")
+    assert first["meta"]["fingerprints"]["scorer"] == second["meta"]["fingerprints"]["scorer"]
 
 
 def test_an_adapter_for_another_base_is_one_line(beb: Callable[..., Any], shop: Path) -> None:

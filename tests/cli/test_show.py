@@ -43,6 +43,7 @@ def test_an_unfinished_run_is_refused_with_what_is_done(tmp_path: Path) -> None:
     for command in (["show", "run"], ["report", "run"]):
         line = refused(said(*command, cwd=tmp_path))
         assert "is not finished (7 of 13 work items are done)" in line
+        assert "or it was made by an older version" in line
     assert "not computed" in _exported(tmp_path)
 
 

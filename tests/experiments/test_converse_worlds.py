@@ -93,6 +93,18 @@ def test_a_long_run_finds_the_truth_and_the_promised_turn(tmp_path: Path) -> Non
         assert (bound.spoken >= bound.bound.sharp.value) == reached or bound.turn < promised.value
 
 
+def test_premises_are_held_only_where_they_are_shown(tmp_path: Path) -> None:
+    """P₋ of this world is always likelier to write a bad sentence; a target that begins to resist shows no limit."""
+    spec = SPEC.model_copy(update={"prompts": 60})
+    stated = {a.name: a for a in run(tmp_path / "markov", spec).assumptions}
+    assert stated["positivity"].status == "held"
+    assert "likelier under P₋" in stated["positivity"].figure
+    few = SPEC.model_copy(update={"prompts": 5})
+    unsure = {a.name: a.status for a in run(tmp_path / "few", few).assumptions}
+    assert unsure["similar under P₊"] == "not measured"
+    assert unsure["beta-prime-undistinguishable"] == "not measured"
+
+
 def test_short_turns_never_win_against_replies_that_resist(tmp_path: Path) -> None:
     found = run(tmp_path, SPEC.model_copy(update={"prompts": 100}))
     assert found.break_even.low > 1

@@ -17,7 +17,7 @@ def converse(
     out: options.Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 6 conversations of 4 turns.")] = False,
     conversations: Annotated[
-        int | None, typer.Option("--prompts", help="Conversations per kind of user, and prompts for α. [default: 32]")
+        int | None, typer.Option("--prompts", help="Conversations per kind of user, and prompts for α. [default: 24]")
     ] = None,
     turns: Annotated[int | None, typer.Option(help="Turns, each a user turn and a reply. [default: 5]")] = None,
     turn_sentences: Annotated[int | None, typer.Option(help="Sentences of each user turn. [default: 1]")] = None,

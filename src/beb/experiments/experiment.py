@@ -159,7 +159,8 @@ def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> No
     if n_done < len(items):
         raise EstimateError(
             f"the run in {store.folder} is not finished ({n_done} of {len(items)} work items are done); "
-            "run the command that started it again, with the same --out"
+            "run the command that started it again, with the same --out; or it was made by an older version: make it "
+            "anew in another folder"
         )
 
 
@@ -173,14 +174,19 @@ def default_folder(experiment: str, spec: ModelSpec, *, quick: bool = False) -> 
 def refuse_short_context(spec: RunSpec, subjects: Subjects, *, extra: int = 0) -> None:
     """Refuse before any work if the longest prompt and its response cannot fit.
 
-    extra: tokens that the target reads besides the prompt and its start, for example a chat template.
+    extra: tokens that a chat template and its question add to what the target reads; 0 if nothing is a chat.
     """
     for model in (subjects.target, subjects.negative):
         refuse_short_model(spec, model, extra=extra if model is subjects.target else 0)
 
 
 def refuse_short_model(spec: RunSpec, model: LanguageModel, *, extra: int = 0) -> None:
-    """As `refuse_short_context`, one model alone; for a target that nothing has been fitted on yet."""
+    """As `refuse_short_context`, one model alone; for a target that nothing has been fitted on yet.
+
+    With `extra`, a chat is asked for: a template that cannot be rendered is refused here too.
+    """
+    if extra:
+        model.chat_frame()
     needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens + extra
     if needed > model.info.context_length:
         raise ContextTooShort(
@@ -215,9 +221,11 @@ def _check(store: Store, item: Item) -> None:
         return
     verdict = gate(store)
     if not verdict.passed:
-        a = verdict.accuracy
+        a, spec = verdict.accuracy, store.meta()["spec"]
+        fitted = any(str(spec.get(pole)).split("@")[0] == "lora" for pole in ("negative", "positive"))
+        more = "raise --adapter-steps, give more statements, or " * fitted
         raise GateFailed(
             f"the components classify only {a.value:.0%} [{a.low:.0%}, {a.high:.0%}] of {a.n} held-out statements "
-            f"right, at least {GATE_THRESHOLD:.0%} is needed to interpret them; raise --adapter-steps, give more "
-            "statements, or other components (--negative, --positive)"
+            f"right, at least {GATE_THRESHOLD:.0%} is needed to interpret them; {more or 'give '}other components "
+            "(--negative, --positive)"
         )

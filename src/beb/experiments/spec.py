@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -85,9 +85,15 @@ class MeasureSpec(RunSpec):
                 f"sentences is {self.sentences}, but the straight-line and plateau fits need at least 3; "
                 "raise --sentences"
             )
-        if not self.formats:
-            raise ValueError("formats is empty; give --formats plain, chat or both")
+        refuse_repeated_formats(self.formats)
         return self
+
+
+def refuse_repeated_formats(formats: Sequence[str]) -> None:
+    """Raise ValueError unless one or more formats are given, each once."""
+    if not formats or len(set(formats)) < len(formats):
+        given = ", ".join(formats) or "none"
+        raise ValueError(f"formats are {given}; give --formats plain, chat or plain,chat, each once")
 
 
 AnySpec = TypeVar("AnySpec", bound=ModelSpec)

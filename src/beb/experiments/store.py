@@ -37,6 +37,11 @@ def mapped_errors(path: Path) -> Iterator[None]:
         if "locked" in text:
             raise StoreBusy(f"{path} is in use by another process; wait for it or choose another --out") from error
         raise StoreDamaged(f"{path} cannot be read as a run ({text}); it was left as it is") from error
+    except sqlite3.IntegrityError as error:
+        raise StoreError(
+            f"{path}: a row was about to be written twice ({error}); finished work is kept: please report this fault "
+            "of the program, with the command"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(_damaged(path, error)) from error
     except OSError as error:
@@ -44,7 +49,7 @@ def mapped_errors(path: Path) -> Iterator[None]:
             raise StoreFull(f"no space left for {path}; finished work is kept: free space and run again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StoreFull(f"{path} cannot be written ({error.strerror}); choose another --out") from error
-        raise StoreError(f"{path} cannot be used ({error.strerror or error})") from error
+        raise StoreError(f"{path} cannot be used ({error.strerror or error}); choose another --out") from error
 
 
 class Store:

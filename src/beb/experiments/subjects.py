@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from beb.behaviors.behavior import Behavior
 from beb.behaviors.labels import load_labels
-from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
 from beb.behaviors.probe import Embedder, ProbeScorer
 from beb.errors import BadSpec
-from beb.experiments.probe_cache import cached_probe
+from beb.experiments.scorer_cache import cached_likelihood, cached_probe
 from beb.experiments.spec import RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
@@ -249,17 +248,25 @@ class _Loading:
 
     def subjects(self) -> Subjects:
         spec, split = self.spec, self.behavior.split()
-        negative = self._component(spec.negative, split.train.negative, "negative")
+        labels = self._labels()
+        # What is given is loaded before anything is fitted: a mistake in it is found at once.
+        given = {
+            pole: self._component(description, (), pole)
+            for pole, description in (("negative", spec.negative), ("positive", spec.positive))
+            if not _is_fitted(description) and (pole, description) != ("positive", "residual")
+        }
+        negative = given.get("negative") or self._component(spec.negative, split.train.negative, "negative")
         if spec.positive == "residual":
             make_positive = _residual_maker(self.target, negative)
         else:
-            make_positive = _constant(self._component(spec.positive, split.train.positive, "positive"))
+            positive = given.get("positive") or self._component(spec.positive, split.train.positive, "positive")
+            make_positive = _constant(positive)
         if spec.kl == "exact":  # refused now, not after hours of sampling
             models = {"negative": negative, "target": self.target}
             models |= {} if spec.positive == "residual" else {"positive": make_positive(None)}
             require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
         self.notify("preparing the scorer", 0, 1)
-        scorer = self._scorer(negative, make_positive)
+        scorer = labels or self._scorer(negative, make_positive)
         k = MOST_HELD_OUT
         statements: dict[str, Poles] = {
             "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
@@ -320,19 +327,25 @@ class _Loading:
         spec = self.spec
         if spec.scorer == "probe":
             return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed, notify=self.notify)
-        if spec.scorer == "likelihood":
-            if spec.positive == "residual":
-                raise BadSpec(
-                    "--scorer likelihood needs a positive component from the start; residual has none: use probe"
-                )
-            # Statements that the components were fitted on would show them at their best: only held-out ones count.
-            held_out = self.behavior.split().held_out
-            return fit_likelihood_ratio(
-                held_out, ComponentLogRatio(negative, make_positive(None)), seed=scorer_seed(spec.seed)
-            )
-        if spec.scorer.startswith("labels:"):
-            return load_labels(spec.scorer.removeprefix("labels:"))
-        raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
+        # Statements that the components were fitted on would show them at their best: only held-out ones count.
+        held_out = self.behavior.split().held_out
+        ratio = ComponentLogRatio(negative, make_positive(None))
+        return cached_likelihood(held_out, ratio, seed=scorer_seed(spec.seed), cache=self.places.cache / "likelihoods")
+
+    def _labels(self) -> Scorer | None:
+        """The scorer if it needs no component; any other is only checked. Raises: BadSpec, BadStatements."""
+        kind, _, path = self.spec.scorer.partition(":")
+        if kind == "labels" and path:
+            return load_labels(path)
+        if self.spec.scorer not in ("probe", "likelihood"):
+            raise BadSpec(f"--scorer {self.spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
+        if (self.spec.scorer, self.spec.positive) == ("likelihood", "residual"):
+            raise BadSpec("--scorer likelihood needs a positive component from the start; residual has none: use probe")
+        return None
+
+
+def _is_fitted(description: str) -> bool:
+    return description == "lora" or description.startswith(FITTED_ON)
 
 
 def _constant(model: LanguageModel) -> MakePositive:

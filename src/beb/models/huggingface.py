@@ -25,6 +25,7 @@ from beb.interfaces.language_model import (
 )
 from beb.models.decode import sample_requests
 from beb.models.fingerprint import checkpoint_fingerprint
+from beb.models.pretrained import from_pretrained
 from beb.models.quiet import quiet_loading
 from beb.models.rowcache import supports_rows
 from beb.models.sentences import SentenceRule
@@ -225,7 +226,7 @@ def load_checkpoint(
     require_safetensors(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with quiet_loading():
-        module, tokenizer = _from_pretrained(folder, name, DTYPES[dtype])
+        module, tokenizer = from_pretrained(folder, name, DTYPES[dtype])
     return wrap(
         module.to(device),
         tokenizer,
@@ -288,28 +289,6 @@ def require_safetensors(folder: Path) -> None:
     raise NotAModel(
         f"{folder} holds no *.safetensors; a model folder holds config.json, *.safetensors and the tokenizer's files"
     )
-
-
-def _from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        module, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-        )
-    except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError, SafetensorError, ...
-        reason = " ".join(str(error).split())[:200]
-        raise NotAModel(
-            f"{name}: {folder} does not load as a causal language model ({type(error).__name__}: {reason})"
-        ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise NotAModel(
-            f"{name}: {folder} lacks {len(missing)} weights, the first {missing[0]}; the checkpoint is incomplete"
-        )
-    return module, tokenizer
 
 
 def _context_length(config: Any, tokenizer: Any) -> int:

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from beb.errors import BadSpec, ContextTooShort, NumericalFailure
 from beb.models.huggingface import HuggingFaceModel
-from beb.models.weights import batches_by_length, foreign_errors
+from beb.models.weights import batches_by_length, foreign_errors, remedy
 
 TEXTS_PER_PASS = 32  # all layers of a pass are in memory at once
 
@@ -62,10 +62,7 @@ def representations(model: HuggingFaceModel, texts: Sequence[str]) -> Representa
     for i, (own, average) in found.items():
         last[i], mean[i] = own.cpu().numpy(), average.cpu().numpy()
     if not (np.isfinite(last).all() and np.isfinite(mean).all()):
-        raise NumericalFailure(
-            f"{model.info.name} gives NaN or infinite hidden states; its weights are damaged or overflow: "
-            "load it with dtype fp32, or use another checkpoint"
-        )
+        raise NumericalFailure(f"{model.info.name} gives NaN or infinite hidden states; {remedy(model.weights.dtype)}")
     return Representations(last, mean)
 
 

@@ -120,7 +120,7 @@ def observed_log_probs(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -
         index = rows.new_tensor(token_ids, dtype=_torch().int64)
         picked = rows.gather(1, index[:, None])[:, 0].double().cpu().numpy()
     if np.isnan(picked).any():
-        raise NumericalFailure(f"{name} gave NaN log-probabilities; check its weights, or load it with dtype fp32")
+        raise NumericalFailure(f"{name} gave NaN log-probabilities; its backend is broken: give another model")
     return np.asarray(picked, dtype=np.float64)
 
 
@@ -138,7 +138,10 @@ def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
         values = terms.sum(1, dtype=torch.float64).cpu().numpy()
     bad = values[~(values >= -_ROUNDING_NATS)]
     if len(bad):
-        raise NumericalFailure(f"KL({p} ‖ {q}) came out as {bad[0]:.3g}; load the models with dtype fp32")
+        raise NumericalFailure(
+            f"KL({p} ‖ {q}) came out as {bad[0]:.3g}: the probabilities of one of the two are no distribution; its "
+            "backend is broken: give another model"
+        )
     return np.maximum(values, 0.0)
 
 

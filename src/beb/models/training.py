@@ -22,6 +22,7 @@ from beb.models.fingerprint import combined, file_sha256
 from beb.models.huggingface import HuggingFaceModel
 from beb.models.identity import weights_identity
 from beb.models.quiet import quiet_loading
+from beb.models.weights import remedy
 
 CODE_VERSION = 2
 _MAX_GRADIENT_NORM = 1.0
@@ -126,7 +127,7 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
             batch = [running_text(model, texts, spec.sequence_tokens, rng) for _ in range(spec.batch)]
             loss = _loss(adapted, model, batch)
             if not bool(torch.isfinite(loss)):
-                raise _no_loss(model.info.name, step)
+                raise _no_loss(model, step)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
@@ -139,13 +140,10 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def _no_loss(name: str, step: int) -> NumericalFailure:
+def _no_loss(model: HuggingFaceModel, step: int) -> NumericalFailure:
     if step:
-        return NumericalFailure(f"fitting on {name} diverged at step {step}; lower the learning rate")
-    return NumericalFailure(
-        f"{name} has no finite loss before any fitting: its weights are damaged or overflow; load it with dtype fp32, "
-        "or use another checkpoint"
-    )
+        return NumericalFailure(f"fitting on {model.info.name} diverged at step {step}; lower the learning rate")
+    return NumericalFailure(f"{model.info.name} has no finite loss before any fitting: {remedy(model.weights.dtype)}")
 
 
 def _with_adapter(model: HuggingFaceModel, spec: AdapterSpec) -> Any:

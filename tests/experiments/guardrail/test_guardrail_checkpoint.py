@@ -85,6 +85,21 @@ def test_a_system_prompt_longer_than_the_context_is_refused(shop: Path) -> None:
     assert not (shop / "long").exists()
 
 
+def test_a_system_prompt_that_does_not_fit_is_refused_before_anything_is_fitted(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: object, **__: object) -> Path:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr("beb.models.training.fit_adapter", fitted)
+    spec = SPEC.model_copy(update={"negative": "lora", "positive": "lora"})
+    with pytest.raises(AssertionError, match="fitted"):
+        beb.guardrail("target", "verbs", spec=spec, out="fits", offline=True)
+    long = spec.model_copy(update={"systems": (System(name="long", text="I help friends today. " * 200),)})
+    with pytest.raises(ContextTooShort, match="'long' takes up to"):
+        beb.guardrail("target", "verbs", spec=long, out="long", offline=True)
+
+
 def test_without_a_chat_template_a_text_stands_before_the_prompt(shop: Path) -> None:
     bare = shop / "bare"
     model = load_model("target", device="cpu")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from beb.experiments.personas.catalog import Persona, check_personas, shipped_personas
-from beb.experiments.spec import Format, ModelSpec, TextSpec
+from beb.experiments.spec import Format, ModelSpec, TextSpec, refuse_repeated_formats
 
 FEWEST_TEXTS = 10
 
@@ -44,8 +44,7 @@ class PersonasSpec(TextSpec):
     def _consistent(self) -> PersonasSpec:
         if not self.behaviors or len(set(self.behaviors)) != len(self.behaviors):
             raise ValueError(f"behaviors are {self.behaviors}; give one or more, each once")
-        if not self.formats:
-            raise ValueError("formats is empty; give plain, chat or both")
+        refuse_repeated_formats(self.formats)
         check_set(self)
         return self
 
