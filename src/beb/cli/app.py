@@ -10,6 +10,7 @@ from beb.cli.best_of import best_of
 from beb.cli.bound import bound
 from beb.cli.compare import compare
 from beb.cli.converse import converse
+from beb.cli.doctor import app as doctor
 from beb.cli.export import export
 from beb.cli.guardrail import guardrail
 from beb.cli.laws import laws
@@ -34,6 +35,7 @@ app.command("best-of")(best_of)
 app.command("laws")(laws)
 app.command("converse")(converse)
 app.add_typer(personas, name="personas")
+app.add_typer(doctor, name="doctor")
 app.command("show")(show)
 app.command("report")(report)
 app.command("export")(export)

@@ -22,7 +22,7 @@ from beb.experiments.probe_cache import cached_probe
 from beb.experiments.spec import RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.scoring import require_shared_tokenizer, text_log_probs
+from beb.models.scoring import require_distributions, require_shared_tokenizer, text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
@@ -180,10 +180,9 @@ def _further_aligned(
 
 
 def _led(model: LanguageModel, lead: str) -> LanguageModel:
-    from beb.models.components import with_lead
-    from beb.models.huggingface import HuggingFaceModel
+    from beb.models.components import led
 
-    return with_lead(model, lead) if lead and isinstance(model, HuggingFaceModel) else model
+    return led(model, lead)
 
 
 def versions() -> dict[str, str]:
@@ -290,7 +289,8 @@ class _Loading:
         if not isinstance(target, HuggingFaceModel):
             raise BadSpec(
                 f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is a "
-                f"{target.info.kind}: give --{pole} lora:PATH, model:PATH or persona:TEXT"
+                f"{target.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
+                "server, model:#NAME"
             )
         adapter = AdapterSpec(
             rank=spec.adapter_rank,
@@ -336,6 +336,8 @@ def _constant(model: LanguageModel) -> MakePositive:
 
 
 def _residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositive:
+    require_distributions(target, negative, purpose="--positive residual")
+
     def make(log_inverse_alpha: float | None) -> LanguageModel:
         if log_inverse_alpha is None:
             raise BadSpec("a residual component needs the evidence of the P₋ prompts first")
