@@ -62,6 +62,7 @@ def _print(found: Parity) -> None:
         table.add_column(Text(column))
     table.add_row("per token", f"{found.largest_token:.3g}", f"{found.mean_token:.3g}")
     table.add_row("per sentence", f"{found.largest_sentence:.3g}", f"{found.mean_sentence:.3g}")
+    table.add_row("per sentence, sampled against scored", f"{found.largest_own:.3g}", "")
     console.print(Text(f"A: {one_line(found.first)}\nB: {one_line(found.second)}"), soft_wrap=True)
     failed = f", {found.n_failed} more failed" if found.n_failed else ""
     console.print(f"{found.n_texts} texts, {found.n_sentences} sentences, {found.n_tokens} tokens{failed}")

@@ -140,5 +140,5 @@ def _rows(log_rows: list[dict[str, Any]], kl_rows: list[dict[str, Any]], failure
     return {
         "prompt_log_probs": log_rows,
         "prompt_divergences": kl_rows,
-        "failures": failure_rows("score", failures),
+        "failures": failure_rows("log-probabilities", failures),
     }

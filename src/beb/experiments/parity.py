@@ -49,6 +49,8 @@ class Parity:
     """How far apart two backends are, on the same token ids; all in nats.
 
     largest_token, mean_token, largest_sentence, mean_sentence: of the absolute differences of log-probabilities.
+    largest_own: largest difference of a sentence between what the model that wrote it said while sampling and what the
+    same model says of the finished text: a server that samples one model and scores another shows here.
     apparent_kl: mean of log P_first − log P_second per sentence, over texts that the first one wrote: what a Monte
     Carlo divergence between the two would show, and all of it an artefact if the weights are the same; None if the
     difference is the same for every text. n_failed: texts that one of the two could not write or score.
@@ -64,13 +66,14 @@ class Parity:
     mean_token: float
     largest_sentence: float
     mean_sentence: float
+    largest_own: float
     apparent_kl: Estimate | None
     tolerance: float
 
     @property
     def agree(self) -> bool:
-        """Whether no sentence differs by more than the tolerance."""
-        return self.largest_sentence <= self.tolerance
+        """Whether no sentence differs by more than the tolerance, neither between the two nor within one."""
+        return max(self.largest_sentence, self.largest_own) <= self.tolerance
 
     @property
     def verdict(self) -> str:
@@ -79,6 +82,12 @@ class Parity:
             return (
                 f"agree: no sentence differs by more than {self.tolerance:g} nats; a divergence between models on "
                 f"these two backends is off by {self.mean_sentence:.2g} nats per sentence on average"
+            )
+        if self.largest_own > self.tolerance:
+            return (
+                f"differ: one of the two gives a sentence that it wrote itself {self.largest_own:.3g} nats more or "
+                f"less when it scores the finished text, more than {self.tolerance:g}; it samples from one "
+                "distribution and scores another: do not believe its log-probabilities"
             )
         return (
             f"differ: a sentence differs by {self.largest_sentence:.3g} nats, more than {self.tolerance:g}; other "
@@ -97,9 +106,17 @@ class _Text:
 
     @property
     def difference(self) -> NDArray[np.float64]:
-        """(n_tokens,) nats; equal infinities do not differ."""
-        with np.errstate(invalid="ignore"):
-            return np.where(self.first == self.second, 0.0, self.first - self.second)
+        """(n_tokens,) nats, of the first from the second."""
+        return _difference(self.first, self.second)
+
+    @property
+    def own_difference(self) -> NDArray[np.float64]:
+        """(n_tokens,) nats, of what the writer said while sampling from what it says of the finished text."""
+        return _difference(np.array(self.completion.log_probs), self.first if self.by_first else self.second)
+
+    def by_sentence(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over each sentence."""
+        return by_sentence(values, sentence_spans(self.completion.sentence_ends))
 
 
 def parity(first: LanguageModel, second: LanguageModel, *, spec: ParitySpec | None = None) -> Parity:
@@ -127,7 +144,8 @@ def parity(first: LanguageModel, second: LanguageModel, *, spec: ParitySpec | No
 
 def _compared(first: str, second: str, texts: Sequence[_Text], spec: ParitySpec) -> Parity:
     tokens = np.abs(np.concatenate([text.difference for text in texts]))
-    signed = [by_sentence(text.difference, sentence_spans(text.completion.sentence_ends)) for text in texts]
+    signed = [text.by_sentence(text.difference) for text in texts]
+    within = [text.by_sentence(text.own_difference) for text in texts]
     sentences = np.abs(np.concatenate(signed))
     own = np.array([each.mean() for text, each in zip(texts, signed, strict=True) if text.by_first])
     return Parity(
@@ -141,9 +159,16 @@ def _compared(first: str, second: str, texts: Sequence[_Text], spec: ParitySpec)
         mean_token=float(tokens.mean()),
         largest_sentence=float(sentences.max()),
         mean_sentence=float(sentences.mean()),
+        largest_own=float(np.abs(np.concatenate(within)).max()),
         apparent_kl=_mean(own, spec.level),
         tolerance=spec.tolerance,
     )
+
+
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a − b, where equal infinities do not differ."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, a - b)
 
 
 def _mean(values: NDArray[np.float64], level: float) -> Estimate | None:
