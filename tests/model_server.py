@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class ModelServer:
         self.bodies: list[dict[str, Any]] = []
         self.paths: Counter[str] = Counter()
         self.connections = 0
+        self.open_sockets: list[socket.socket] = []
         self.at_once = self.most_at_once = 0
         self.delay = 0.0
         self._lock = threading.Lock()
@@ -46,7 +48,12 @@ class ModelServer:
         class Handler(_Handler):
             server_of = outer
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._handler = Handler
+        self.restart(0)
+
+    def restart(self, port: int) -> None:
+        """Begin to listen, again after `close`."""
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), self._handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
@@ -64,6 +71,9 @@ class ModelServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        for each in self.open_sockets:  # as a process that dies would
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -157,6 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.server_of.connections += 1
+        self.server_of.open_sockets.append(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say nothing."""

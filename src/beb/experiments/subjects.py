@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from beb.behaviors.behavior import Behavior
+from beb.behaviors.behavior import Behavior, Split
 from beb.behaviors.labels import load_labels
 from beb.behaviors.likelihood import fit_likelihood_ratio
 from beb.behaviors.packs import load_behavior
@@ -142,7 +142,7 @@ def load_subjects(
         check(spec, target)
     if base is not None:
         target = _led(_further_aligned(target, spec, behavior, places, notify), spec.lead)
-    return _Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
+    return Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
 
 
 def _load(name: str, spec: RunSpec, places: Places, notify: Notify) -> LanguageModel:
@@ -228,7 +228,7 @@ def _refuse_for_world(spec: RunSpec) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loading:
+class Loading:
     """A target and a behavior, on the way to all subjects.
 
     bare: name and weights, without an opening, of the model that was loaded: the target, or what it was aligned from.
@@ -244,25 +244,17 @@ class _Loading:
 
     def subjects(self) -> Subjects:
         spec, split = self.spec, self.behavior.split()
-        negative = self._component(spec.negative, split.train.negative, "negative")
+        negative = self.component(spec.negative, split.train.negative, "negative")
         if spec.positive == "residual":
             make_positive = _residual_maker(self.target, negative)
         else:
-            make_positive = _constant(self._component(spec.positive, split.train.positive, "positive"))
+            make_positive = _constant(self.component(spec.positive, split.train.positive, "positive"))
         if spec.kl == "exact":  # refused now, not after hours of sampling
-            models = {"negative": negative, "target": self.target}
-            models |= {} if spec.positive == "residual" else {"positive": make_positive(None)}
-            require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
+            rest = {} if spec.positive == "residual" else {"positive": make_positive(None)}
+            self.refuse_inexact({"negative": negative, "target": self.target, **rest})
         self.notify("preparing the scorer", 0, 1)
-        scorer = self._scorer(negative, make_positive)
-        k = MOST_HELD_OUT
-        statements: dict[str, Poles] = {
-            "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
-        }
-        if not (spec.negative == spec.positive == "lora"):
-            k = TRAIN_STATEMENTS_FOR_THRESHOLD
-            statements["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
-        behavior = self.behavior
+        scorer = self.scorer(negative, make_positive)
+        statements, behavior = self.statements(split), self.behavior
         fingerprints = {
             "target": identity(self.target),
             "negative": identity(negative),
@@ -272,7 +264,28 @@ class _Loading:
         }
         return Subjects(self.target, negative, make_positive, scorer, statements, behavior.question, fingerprints)
 
-    def _component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
+    @classmethod
+    def standing_on(cls, name: str, spec: RunSpec, places: Places, notify: Notify, behavior: Behavior) -> Loading:
+        """With a model of this name, after the opening, in the target's place."""
+        bare = _load(name, spec, places, notify)
+        return cls(spec, places, notify, (name, bare), _led(bare, spec.lead), behavior)
+
+    def refuse_inexact(self, models: Mapping[str, LanguageModel]) -> None:
+        """Refuse now, not after hours of sampling, models between which there is no exact divergence from P₋."""
+        require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
+
+    def statements(self, split: Split) -> dict[str, Poles]:
+        """Those of the gate: held-out ones, and training ones where the pair's threshold must be fitted."""
+        k = MOST_HELD_OUT
+        chosen: dict[str, Poles] = {
+            "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
+        }
+        if not (self.spec.negative == self.spec.positive == "lora"):
+            k = TRAIN_STATEMENTS_FOR_THRESHOLD
+            chosen["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
+        return chosen
+
+    def component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
         spec, target = self.spec, self.target
         if description.startswith(FITTED_ON):
             target = _led(self._named(description.removeprefix(FITTED_ON)), spec.lead)
@@ -312,7 +325,7 @@ class _Loading:
         """A bare model by name; the one that is loaded already is not loaded twice."""
         return self.bare[1] if name == self.bare[0] else _load(name, self.spec, self.places, self.notify)
 
-    def _scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
+    def scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec
         if spec.scorer == "probe":
             return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed, notify=self.notify)

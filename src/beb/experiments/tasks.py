@@ -14,8 +14,10 @@ from beb.experiments.spec import RunSpec, TextSpec, derive_seed
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import Completion, Failure, LanguageModel, SampleRequest, TokenIds, sentence_spans
+from beb.interfaces.responder import Reply, ReplyRequest
 from beb.interfaces.scorer import Score, Scorer
 from beb.models.scoring import score_sequences
+from beb.models.splitting import split_sentences
 
 RESIDUAL_MARGIN_NATS = 10.0
 RESPONSE_KEY = ("format", "condition", "prompt", "sentences", "response")
@@ -303,6 +305,33 @@ def answered(
             failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
         else:
             rows.append({**key, "seed": str(request.seed), **sampled_row(answer)})
+    return {"responses": rows, "failures": failure_rows("response", failures)}
+
+
+def replied_rows(
+    keys: Sequence[dict[str, Any]],
+    requests: Sequence[ReplyRequest],
+    answers: Sequence[Reply | Failure],
+    reader: LanguageModel,
+    *,
+    most: int,
+) -> Rows:
+    """The first sentence of each reply of a chat API, in the tokens of `reader`; cut at `most` of them.
+
+    keys: values of RESPONSE_KEY. A reply has no log-probabilities.
+    """
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    for key, request, answer in zip(keys, requests, answers, strict=True):
+        if isinstance(answer, Failure):
+            subject = "/".join(str(key[name]) for name in RESPONSE_KEY)
+            failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
+            continue
+        ids = reader.encode(answer.text)
+        end = (*split_sentences(reader, ids), 0)[0]
+        cut = end > most or (answer.cut and end == len(ids))
+        first = Completion(ids[: min(end, most)], (), (), int(cut), reader.decode(ids[: min(end, most)]))
+        rows.append({**key, "seed": str(request.seed), **sampled_row(first)})
     return {"responses": rows, "failures": failure_rows("response", failures)}
 
 

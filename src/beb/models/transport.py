@@ -85,8 +85,8 @@ class Transport:
     def map(self, work: Callable[[Any], T | Failure], items: Sequence[Any]) -> list[T | Failure]:
         """`work` on every item, in order, at most `concurrency` at a time.
 
-        Raises: ServerFailed if the server cannot be reached for any of them: then nothing was learnt about the items,
-        and the run that asked can be continued later.
+        Raises: ServerFailed if the server could not be reached at last: that says nothing about the items, and the run
+        that asked can be continued later with the same numbers.
         """
         if not items:
             return []
@@ -99,7 +99,7 @@ class Transport:
                 self.close()
                 raise
         lost = [each for each in results if isinstance(each, Failure) and each.kind == UNREACHABLE]
-        if len(lost) == len(results):
+        if lost:
             raise ServerFailed(
                 f"{self.address.shown} cannot be reached ({lost[0].detail}); finished work is saved: start the server "
                 "or check the address, then run again"
