@@ -41,6 +41,8 @@ class ModelServer:
         self.open_sockets: list[socket.socket] = []
         self.at_once = self.most_at_once = 0
         self.delay = 0.0
+        self.opening = ""
+        self.dies_after: int | None = None
         self._lock = threading.Lock()
         self._model_lock = threading.Lock()
         outer = self
@@ -92,6 +94,18 @@ class ModelServer:
                 return None
             return self.faults.pop(0) if self.faults else self.always
 
+    def dying(self) -> bool:
+        """Whether the server goes away instead of answering, for good until it is started again."""
+        with self._lock:
+            if self.dies_after is None:
+                return False
+            self.dies_after -= 1
+            if self.dies_after > 0:
+                return False
+            if self.dies_after == 0:
+                threading.Thread(target=self.close, daemon=True).start()
+            return True
+
     # What it answers.
 
     def cards(self) -> dict[str, Any]:
@@ -123,11 +137,18 @@ class ModelServer:
         model = next(iter(self.models.values()))
         with self._model_lock:
             (message,) = body["messages"]
-            before, after = model.chat_frame()
-            prompt = (*before, *model.encode(message["content"]), *after)
-            ids, _ = self._sampled(model, prompt, {**body, "stop_token_ids": [1, 2]})
+            ids, _ = self._sampled(model, self._turn(model, message["content"]), {**body, "stop_token_ids": [1, 2]})
         reason = "length" if len(ids) == body["max_tokens"] else "stop"
         return {"choices": [{"message": {"content": model.decode(ids)}, "finish_reason": reason}]}
+
+    def _turn(self, model: HuggingFaceModel, content: str) -> tuple[int, ...]:
+        """What the model reads: a chat, or, where none was learnt, an opening and the text before the question."""
+        if not self.opening:
+            before, after = model.chat_frame()
+            return (*before, *model.encode(content), *after)
+        text, _, question = content.rpartition("\n\n")
+        assert question
+        return (*model.start_ids, *model.encode(self.opening + text))
 
     def _next(self, model: HuggingFaceModel, prompt: tuple[int, ...]) -> np.ndarray:
         """(vocabulary,) log-probabilities after the prompt, which holds the start."""
@@ -189,6 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
         with server.counted():
             server.bodies.append(body)
             server.paths[self.path] += 1
+            if server.dying():
+                self.close_connection = True
+                return
             if server.delay:
                 time.sleep(server.delay)
             if self.path == "/tokenize":

@@ -18,7 +18,7 @@ from beb.experiments.store import Store
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 
 POLES = ("negative", "positive")
-SMALL = ("--prompts", "6", "--sentences", "3", "--max-sentence-tokens", "12", "--offline")
+SMALL = ("--prompts", "8", "--sentences", "3", "--max-sentence-tokens", "12", "--offline")
 Outcome = tuple[int, str, str]
 
 
@@ -55,7 +55,7 @@ def running(shop: Path) -> Iterator[ModelServer]:
 @pytest.fixture
 def server(running: ModelServer) -> Iterator[ModelServer]:
     yield running
-    running.faults, running.always, running.only_for = [], None, ""
+    running.faults, running.always, running.only_for, running.opening = [], None, "", ""
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_measure_a_served_model(server: ModelServer, beb: Callable[..., Outcome]
     logs = rows(tmp_path, "prompt_log_probs")
     assert {row["method"] for row in logs} == {"token ids"}
     prompts = {(row["source"], row["prompt"]): row for row in rows(tmp_path, "prompts")}
-    assert len(prompts) == 12
+    assert len(prompts) == 16
     own = [row for row in logs if row["component"] == row["source"]]
     for row in own:  # said while sampling, and again when scored
         sampled = prompts[row["source"], row["prompt"]]
@@ -167,34 +167,33 @@ def test_failures_that_remain_are_rows(server: ModelServer, beb: Callable[..., O
 
 
 def test_a_server_that_goes_away_loses_nothing(
-    server: ModelServer, shop: Path, beb: Callable[..., Outcome], tmp_path: Path
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     """The run stops with one line; with the server back, it goes on to the rows of an undisturbed run."""
     given = ("--negative", "model:unkind", "--positive", "model:kind", "--formats", "plain", "--kl", "monte-carlo")
-    model = server.name("target", retries=0)
-    server.faults, server.always = [None] * 30, "hang-up"
-    assert beb(*measured(*given, model=model, out=tmp_path / "whole"))[0] == 0
-    # A connection that breaks is a failure; a server that cannot be reached stops the run.
-    server.faults, server.always = [], None
-    whole = {}
-    for name in ("whole", "broken"):
-        if name == "broken":
-            port = int(server.url.rsplit(":", 1)[1])
-            server.close()
-            code, _, err = beb(*measured(*given, model=model, out=tmp_path / "down"))
-            assert code == 3
-            assert err.count("\n") == 1 or "error:" in err
-            server.restart(port)
-        whole[name] = beb(*measured(*given, model=model, out=tmp_path / f"run-{name}"))[0]
-    assert whole == {"whole": 0, "broken": 0}
+    model, port = server.name("target", retries=1), int(server.url.rsplit(":", 1)[1])
+    code, _, err = beb(*measured(*given, model=model, out=tmp_path / "whole"))
+    assert code == 0, err
+    server.dies_after = 60  # in the middle of the responses
+    code, _, err = beb(*measured(*given, model=model, out=tmp_path / "broken"))
+    assert code == 3, err
+    assert "cannot be reached" in err
+    assert "finished work is saved" in err
+    n_before = len(rows(tmp_path / "broken", "responses"))
+    server.dies_after = None
+    server.restart(port)
+    code, _, err = beb(*measured(*given, model=model, out=tmp_path / "broken"))
+    assert code == 0, err
+    assert len(rows(tmp_path / "broken", "responses")) > n_before
     for table in ("prompts", "prompt_log_probs", "prompt_divergences", "responses", "failures"):
-        first, second = ([repr(row) for row in rows(tmp_path / f"run-{name}", table)] for name in whole)
+        first, second = ([repr(row) for row in rows(tmp_path / name, table)] for name in ("whole", "broken"))
         assert first == second
 
 
 def test_chat_api_with_a_local_source_of_prompts(
     server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path
 ) -> None:
+    server.opening = LEAD
     model = server.name("target").replace("vllm:", "openai:")
     code, out, err = beb(*measured("--negative", "model:unkind", model=model, out=tmp_path))
     assert code == 0, err
@@ -204,7 +203,7 @@ def test_chat_api_with_a_local_source_of_prompts(
     responses = rows(tmp_path, "responses")
     assert {row["format"] for row in responses} == {"chat"}
     assert {row["condition"] for row in responses} == {"negative", "shuffled"}
-    assert len(responses) == 6 * 4 + 6 * 3
+    assert len(responses) == 8 * 4 + 8 * 3
     assert all(len(row["token_ids"]) <= 12 and len(row["log_probs"]) == 0 for row in responses)
     code, again, err = beb("show", str(tmp_path))
     assert code == 0, err
@@ -214,7 +213,8 @@ def test_chat_api_with_a_local_source_of_prompts(
 
 
 def test_chat_api_with_both_components(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
-    model = server.name("target").replace("vllm:", "openai:")
+    server.opening = LEAD
+    model = server.name("target", retries=0).replace("vllm:", "openai:")
     server.faults = [None if i % 9 else "filtered" for i in range(500)]
     given = ("--negative", "model:unkind", "--positive", "model:kind")
     code, out, err = beb(*measured(*given, model=model, out=tmp_path))
@@ -261,6 +261,7 @@ def test_the_key_is_in_no_file_of_the_run(
     server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "geheim-4711")
+    server.opening = LEAD
     model = server.name("target", key="MY_KEY").replace("vllm:", "openai:")
     assert beb(*measured("--negative", "model:unkind", model=model, out=tmp_path))[0] == 0
     with Store.read(tmp_path) as store:
