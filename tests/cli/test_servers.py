@@ -14,6 +14,7 @@ from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoin
 from tests.model_server import ModelServer, serving
 
 from beb.cli.main import main
+from beb.experiments.registry import analyse
 from beb.experiments.store import Store
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 
@@ -198,8 +199,12 @@ def test_chat_api_with_a_local_source_of_prompts(
     code, out, err = beb(*measured("--negative", "model:unkind", model=model, out=tmp_path))
     assert code == 0, err
     assert "What cannot be measured here" in out
-    assert "the API tells no log-probabilities of the target" in out
-    assert "β, β′, σ² and the gate not measured there is no P₊ of its own" in out
+    with Store.read(tmp_path) as store:
+        record = analyse(store)
+    assert record.pair is None
+    assert record.refused["lengths of the theorems"].endswith("tells no log-probabilities of the target")
+    assert "there is no P₊ of its own" in record.refused["β, β′, σ² and the gate"]
+    assert json.loads(record.to_json())["behavior"][0]["format"] == "chat"
     responses = rows(tmp_path, "responses")
     assert {row["format"] for row in responses} == {"chat"}
     assert {row["condition"] for row in responses} == {"negative", "shuffled"}
@@ -208,8 +213,7 @@ def test_chat_api_with_a_local_source_of_prompts(
     code, again, err = beb("show", str(tmp_path))
     assert code == 0, err
     assert "What cannot be measured here" in again
-    record = (tmp_path / "report.html").read_text()
-    assert "not measured" in record
+    assert "not measured" in (tmp_path / "report.html").read_text()
 
 
 def test_chat_api_with_both_components(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
