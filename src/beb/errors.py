@@ -11,7 +11,9 @@
     │   ├── NumericalFailure    NaN or infinite logits
     │   ├── ContextTooShort     the prompt does not fit in the context window
     │   ├── NoChatTemplate      the tokenizer has none
-    │   └── TokenizerMismatch   exact divergences need one shared tokenizer
+    │   ├── TokenizerMismatch   exact divergences need one shared tokenizer
+    │   ├── NoDistribution      a server gives log-probabilities of tokens, not the whole next-token distribution
+    │   └── ServerFailed        a server refused, gave something unusable, or is gone
     ├── StoreError              the run folder
     │   ├── StoreDamaged        the file is no longer a readable database
     │   ├── StoreFull           no space left, or read-only
@@ -93,6 +95,14 @@ class NoChatTemplate(ModelError):
 
 class TokenizerMismatch(ModelError):
     """Exact divergences need components that share one tokenizer."""
+
+
+class NoDistribution(ModelError):
+    """The backend gives log-probabilities of given tokens only, not of the whole vocabulary."""
+
+
+class ServerFailed(ModelError):
+    """A server refused a request, answered something unusable, or cannot be reached."""
 
 
 class StoreError(BebError):

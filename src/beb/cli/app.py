@@ -10,6 +10,7 @@ from beb.cli.best_of import best_of
 from beb.cli.bound import bound
 from beb.cli.compare import compare
 from beb.cli.converse import converse
+from beb.cli.doctor import app as doctor
 from beb.cli.export import export
 from beb.cli.figures import figures
 from beb.cli.guardrail import guardrail
@@ -39,6 +40,7 @@ app.command("converse")(converse)
 app.add_typer(personas, name="personas")
 app.command("sweep")(sweep)
 app.command("plan")(plan)
+app.add_typer(doctor, name="doctor")
 app.command("show")(show)
 app.command("report")(report)
 app.command("figures")(figures)

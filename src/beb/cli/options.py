@@ -9,7 +9,10 @@ import typer
 
 Model = Annotated[
     str,
-    typer.Option(help="Target: smollm2, a folder, a .gguf file, a hub name, lora:PATH, aligned:BASE or world:NAME."),
+    typer.Option(
+        help="Target: smollm2, a folder, a .gguf file, a hub name, lora:PATH, aligned:BASE, world:NAME, vllm:URL#name "
+        "or, for beb measure, openai:URL#name."
+    ),
 ]
 Behavior = Annotated[
     str, typer.Option(help="An embedded pack, a .jsonl/.csv file, or a folder with negative.txt and positive.txt.")
@@ -33,7 +36,12 @@ Lead = Annotated[
     str | None, typer.Option(help="Opening text of the plain format, not scored. [default: Here is what I think.]")
 ]
 Dtype = Annotated[str | None, typer.Option(help="fp32 or bf16 weights. [default: fp32]")]
-Kl = Annotated[str | None, typer.Option(help="exact, or monte-carlo for components without a shared tokenizer.")]
+Kl = Annotated[
+    str | None,
+    typer.Option(
+        help="exact; monte-carlo for components without a shared tokenizer or behind a server; top-k: a lower bound."
+    ),
+]
 MaxSentenceTokens = Annotated[int | None, typer.Option(help="A sentence is cut there. [default: 40]")]
 AdapterSteps = Annotated[int | None, typer.Option(help="Training steps of a fitted component.")]
 Epsilon = Annotated[float | None, typer.Option(help="ε of the theorems. [default: 0.2]")]

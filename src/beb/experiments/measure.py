@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from beb.errors import NoChatTemplate
+from beb.errors import BadSpec, NoChatTemplate
 from beb.experiments.analyse import analyse_measure
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import (
@@ -25,6 +25,7 @@ from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.subjects import Subjects, load_subjects
 from beb.experiments.work import MeasureWorker
 from beb.interfaces.language_model import LanguageModel
+from beb.models.server_address import is_chat_api
 
 
 def _formats(spec: MeasureSpec, target: LanguageModel) -> list[str]:
@@ -74,6 +75,8 @@ def measure(
     Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Definitions 1-5, Theorems 1 and 5, Section 4.
     """
+    if is_chat_api(model):
+        raise BadSpec(f"{model!r} is a chat API; use beb.experiments.chat_api.experiment.measure_chat_api")
     complete = make_spec(MeasureSpec, (spec or MeasureSpec()).model_dump() | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(MEASURE.name, complete)
     return run_experiment(MEASURE, complete, folder, offline=offline, progress=progress)

@@ -11,6 +11,7 @@ from beb.experiments.store import Store
 
 _HOMES = {
     "measure": ("beb.experiments.measure", "MEASURE"),
+    "chat-api": ("beb.experiments.chat_api.experiment", "CHAT_API"),
     "guardrail": ("beb.experiments.guardrail.experiment", "GUARDRAIL"),
     "converse": ("beb.experiments.converse.experiment", "CONVERSE"),
     "best-of": ("beb.experiments.best_of.experiment", "BEST_OF"),

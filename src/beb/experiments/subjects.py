@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from beb.behaviors.behavior import Behavior
+from beb.behaviors.behavior import Behavior, Split
 from beb.behaviors.labels import load_labels
 from beb.behaviors.packs import load_behavior
 from beb.behaviors.probe import Embedder, ProbeScorer
@@ -21,7 +21,7 @@ from beb.experiments.scorer_cache import cached_likelihood, cached_probe
 from beb.experiments.spec import RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.scoring import require_shared_tokenizer, text_log_probs
+from beb.models.scoring import require_distributions, require_shared_tokenizer, text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
@@ -143,7 +143,7 @@ def load_subjects(
         check(spec, target)
     if base is not None:
         target = _led(_further_aligned(target, spec, behavior, places, notify), spec.lead)
-    return _Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
+    return Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
 
 
 def _load(name: str, spec: RunSpec, places: Places, notify: Notify) -> LanguageModel:
@@ -181,10 +181,9 @@ def _further_aligned(
 
 
 def _led(model: LanguageModel, lead: str) -> LanguageModel:
-    from beb.models.components import with_lead
-    from beb.models.huggingface import HuggingFaceModel
+    from beb.models.components import led
 
-    return with_lead(model, lead) if lead and isinstance(model, HuggingFaceModel) else model
+    return led(model, lead)
 
 
 def versions() -> dict[str, str]:
@@ -232,7 +231,7 @@ def _refuse_for_world(spec: RunSpec) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loading:
+class Loading:
     """A target and a behavior, on the way to all subjects.
 
     bare: name and weights, without an opening, of the model that was loaded: the target, or what it was aligned from.
@@ -248,33 +247,25 @@ class _Loading:
 
     def subjects(self) -> Subjects:
         spec, split = self.spec, self.behavior.split()
-        labels = self._labels()
+        labels = self.labels()
         # What is given is loaded before anything is fitted: a mistake in it is found at once.
         given = {
-            pole: self._component(description, (), pole)
+            pole: self.component(description, (), pole)
             for pole, description in (("negative", spec.negative), ("positive", spec.positive))
             if not _is_fitted(description) and (pole, description) != ("positive", "residual")
         }
-        negative = given.get("negative") or self._component(spec.negative, split.train.negative, "negative")
+        negative = given.get("negative") or self.component(spec.negative, split.train.negative, "negative")
         if spec.positive == "residual":
             make_positive = _residual_maker(self.target, negative)
         else:
-            positive = given.get("positive") or self._component(spec.positive, split.train.positive, "positive")
+            positive = given.get("positive") or self.component(spec.positive, split.train.positive, "positive")
             make_positive = _constant(positive)
         if spec.kl == "exact":  # refused now, not after hours of sampling
-            models = {"negative": negative, "target": self.target}
-            models |= {} if spec.positive == "residual" else {"positive": make_positive(None)}
-            require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
+            rest = {} if spec.positive == "residual" else {"positive": make_positive(None)}
+            self.refuse_inexact({"negative": negative, "target": self.target, **rest})
         self.notify("preparing the scorer", 0, 1)
-        scorer = labels or self._scorer(negative, make_positive)
-        k = MOST_HELD_OUT
-        statements: dict[str, Poles] = {
-            "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
-        }
-        if not (spec.negative == spec.positive == "lora"):
-            k = TRAIN_STATEMENTS_FOR_THRESHOLD
-            statements["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
-        behavior = self.behavior
+        scorer = labels or self.scorer(negative, make_positive)
+        statements, behavior = self.statements(split), self.behavior
         fingerprints = {
             "target": identity(self.target),
             "negative": identity(negative),
@@ -284,7 +275,28 @@ class _Loading:
         }
         return Subjects(self.target, negative, make_positive, scorer, statements, behavior.question, fingerprints)
 
-    def _component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
+    @classmethod
+    def standing_on(cls, name: str, spec: RunSpec, places: Places, notify: Notify, behavior: Behavior) -> Loading:
+        """With a model of this name, after the opening, in the target's place."""
+        bare = _load(name, spec, places, notify)
+        return cls(spec, places, notify, (name, bare), _led(bare, spec.lead), behavior)
+
+    def refuse_inexact(self, models: Mapping[str, LanguageModel]) -> None:
+        """Refuse now, not after hours of sampling, models between which there is no exact divergence from P₋."""
+        require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
+
+    def statements(self, split: Split) -> dict[str, Poles]:
+        """Those of the gate: held-out ones, and training ones where the pair's threshold must be fitted."""
+        k = MOST_HELD_OUT
+        chosen: dict[str, Poles] = {
+            "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
+        }
+        if not (self.spec.negative == self.spec.positive == "lora"):
+            k = TRAIN_STATEMENTS_FOR_THRESHOLD
+            chosen["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
+        return chosen
+
+    def component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
         spec, target = self.spec, self.target
         if description.startswith(FITTED_ON):
             target = _led(self._named(description.removeprefix(FITTED_ON)), spec.lead)
@@ -301,7 +313,8 @@ class _Loading:
         if not isinstance(target, HuggingFaceModel):
             raise BadSpec(
                 f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is a "
-                f"{target.info.kind}: give --{pole} lora:PATH, model:PATH or persona:TEXT"
+                f"{target.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
+                "server, model:#NAME"
             )
         adapter = AdapterSpec(
             rank=spec.adapter_rank,
@@ -323,7 +336,7 @@ class _Loading:
         """A bare model by name; the one that is loaded already is not loaded twice."""
         return self.bare[1] if name == self.bare[0] else _load(name, self.spec, self.places, self.notify)
 
-    def _scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
+    def scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec
         if spec.scorer == "probe":
             return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed, notify=self.notify)
@@ -332,7 +345,7 @@ class _Loading:
         ratio = ComponentLogRatio(negative, make_positive(None))
         return cached_likelihood(held_out, ratio, seed=scorer_seed(spec.seed), cache=self.places.cache / "likelihoods")
 
-    def _labels(self) -> Scorer | None:
+    def labels(self) -> Scorer | None:
         """The scorer if it needs no component; any other is only checked. Raises: BadSpec, BadStatements."""
         kind, _, path = self.spec.scorer.partition(":")
         if kind == "labels" and path:
@@ -353,6 +366,8 @@ def _constant(model: LanguageModel) -> MakePositive:
 
 
 def _residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositive:
+    require_distributions(target, negative, purpose="--positive residual")
+
     def make(log_inverse_alpha: float | None) -> LanguageModel:
         if log_inverse_alpha is None:
             raise BadSpec("a residual component needs the evidence of the P₋ prompts first")

@@ -110,6 +110,7 @@ def _proxy(meta: Mapping[str, Any], pole: str) -> str:
         "lora": "an adapter fitted on statements of that pole",
         "persona": "the same model under a persona description",
         "checkpoint": "another checkpoint",
+        "served": "a model behind a server",
         "world": "the exact component of a finite world",
         "residual": "what is left of the model without P₋",
     }

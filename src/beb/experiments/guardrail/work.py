@@ -8,6 +8,7 @@ from typing import Any
 
 from beb.experiments import schema
 from beb.experiments.guardrail.systems import NONE, SEPARATOR, System
+from beb.experiments.log_ratios import by_sentence
 from beb.experiments.plan import (
     PROMPTS_PER_RESPONSE,
     PROMPTS_PER_SAMPLE,
@@ -21,7 +22,7 @@ from beb.experiments.plan import (
 from beb.experiments.spec import RunSpec
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects
-from beb.experiments.tasks import RESPONSE_KEY, Tasks, by_sentence
+from beb.experiments.tasks import RESPONSE_KEY, Tasks
 from beb.interfaces.language_model import LanguageModel, TokenIds, sentence_spans
 from beb.interfaces.scorer import CLASSES, Score
 from beb.models.after_prefix import AfterPrefix
