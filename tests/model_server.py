@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from beb.models.huggingface import HuggingFaceModel
+from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 
 FAULTS = (
     "429", "429-with-date", "500", "503", "400", "401", "404", "half-body", "garbage", "no-choices", "nan", "positive",
@@ -24,23 +24,30 @@ FAULTS = (
 _REPLACED = {"nan": float("nan"), "positive": 3.5}
 
 
+def every(_: Mapping[str, Any]) -> bool:
+    """All requests."""
+    return True
+
+
 class ModelServer:
     """models: by name, the first of them the base and the others its LoRA modules. folder: of the base.
 
-    faults: misbehaviour of the next POST requests in order, None for none; `always` of every one after them.
+    faults: misbehaviour of the next POST requests in order, None for none; `always` of every one after them; both only
+    for requests whose body `ill` picks.
     """
 
     def __init__(self, models: Mapping[str, HuggingFaceModel], folder: Path, *, key: str = "") -> None:
         self.models, self.folder, self.key = dict(models), folder, key
         self.faults: list[str | None] = []
         self.always: str | None = None
-        self.only_for: str = ""
+        self.ill: Callable[[Mapping[str, Any]], bool] = every
         self.bodies: list[dict[str, Any]] = []
         self.paths: Counter[str] = Counter()
         self.connections = 0
         self.open_sockets: list[socket.socket] = []
         self.at_once = self.most_at_once = 0
         self.delay = 0.0
+        self.silence = 1.5
         self.opening = ""
         self.dies_after: int | None = None
         self._lock = threading.Lock()
@@ -55,7 +62,8 @@ class ModelServer:
 
     def restart(self, port: int) -> None:
         """Begin to listen, again after `close`."""
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), self._handler)
+        self.is_closed = False
+        self._http = _QuietServer(("127.0.0.1", port), self._handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
@@ -69,6 +77,10 @@ class ModelServer:
         query = "&".join(f"{k}={v}" for k, v in {"retries": 2, "timeout": 5, **options}.items())
         return f"vllm:{self.url}?{query}{'#' if model else ''}{model}"
 
+    def well(self) -> None:
+        """Misbehave no more."""
+        self.faults, self.always, self.ill, self.opening, self.delay = [], None, every, "", 0.0
+
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
@@ -76,6 +88,7 @@ class ModelServer:
         for each in self.open_sockets:  # as a process that dies would
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        self.is_closed = True
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -90,7 +103,7 @@ class ModelServer:
 
     def next_fault(self, body: Mapping[str, Any]) -> str | None:
         with self._lock:
-            if self.only_for and self.only_for not in json.dumps(body):
+            if not self.ill(body):
                 return None
             return self.faults.pop(0) if self.faults else self.always
 
@@ -181,6 +194,11 @@ class ModelServer:
         return found
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that have gone: what is said here would look as if the client had said it."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of: ModelServer
@@ -239,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "hang-up":
             self.close_connection = True
         elif fault == "silence":
-            time.sleep(1.5)
+            time.sleep(self.server_of.silence)
             self.close_connection = True
         elif fault == "no-choices":
             self._send({"choices": []})
@@ -277,7 +295,10 @@ def _spoilt(fault: str, told: dict[str, Any]) -> dict[str, Any]:
         choice["token_ids"] = (choice["token_ids"] or [0]) * 500
     elif fault == "wrong-ids":
         choice["token_ids"] = ["7"]
-        choice["prompt_logprobs"] = [None, *({"0": {"logprob": -1.0}} for _ in (choice["prompt_logprobs"] or [0])[1:])]
+        choice["prompt_logprobs"] = [
+            None,
+            *({"99999": {"logprob": -1.0}} for _ in (choice["prompt_logprobs"] or [0])[1:]),
+        ]
     elif fault in _REPLACED:
         value = _REPLACED[fault]
         if choice["logprobs"]:
@@ -298,3 +319,12 @@ def serving(models: Mapping[str, HuggingFaceModel], folder: Path, *, key: str = 
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def serving_shop(shop: Path) -> Iterator[ModelServer]:
+    """The target of a shop (see `checkpoints.write_shop`) and, as if they were its modules, both components."""
+    models = {name: load_checkpoint(shop / name, name=name, device="cpu") for name in ("target", "unkind", "kind")}
+    with serving(models, shop / "target") as started:
+        started.silence = 2.5
+        yield started

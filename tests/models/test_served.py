@@ -10,16 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
-from tests.contract import (
-    TOLERANCE_NATS,
-    check_completions,
-    check_identity,
-    check_independence_of_the_batch,
-    next_token,
-    requests,
-    sample_texts,
-)
-from tests.model_server import ModelServer, serving
 
 from beb.errors import BadSpec, ContextTooShort, NoDistribution, NotAModel, ServerFailed, TokenizerMismatch, UnknownName
 from beb.interfaces.given_tokens import ScoresGivenTokens, TokenScores
@@ -32,6 +22,16 @@ from beb.models.residual import ResidualComponent
 from beb.models.scoring import score_sequences, text_log_probs
 from beb.models.served import ServedModel
 from beb.models.top_tokens import BoundedScores, bounded_scores, coarse_divergence
+from contract import (
+    TOLERANCE_NATS,
+    check_completions,
+    check_identity,
+    check_independence_of_the_batch,
+    next_token,
+    requests,
+    sample_texts,
+)
+from model_server import ModelServer, serving
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_what_the_server_lists(server: ModelServer) -> None:
 
 
 def test_another_tokenizer_is_noticed(server: ModelServer, tmp_path: Path, llama: HuggingFaceModel) -> None:
-    from tests.checkpoints import build_tokenizer
+    from checkpoints import build_tokenizer
 
     build_tokenizer("completely other words here " * 20, 300).save_pretrained(tmp_path)
     with pytest.raises(TokenizerMismatch, match=r"\?tokenizer="):

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract import requests
-from tests.model_server import ModelServer, serving
 
 from beb.errors import ServerFailed
 from beb.experiments.parity import ParitySpec, parity
 from beb.interfaces.given_tokens import TokenScores
-from beb.interfaces.language_model import Completion, Failure
+from beb.interfaces.language_model import Completion, Failure, SampleRequest
 from beb.interfaces.responder import Reply, ReplyRequest
 from beb.models.adapters import lora_component
 from beb.models.chat_api import load_chat_api
@@ -25,6 +23,8 @@ from beb.models.served import ServedModel
 from beb.models.server_address import parse_address
 from beb.models.serving import load_served
 from beb.models.transport import Transport
+from contract import requests
+from model_server import ModelServer, serving
 
 KINDS = {
     "429": "rate-limited", "429-with-date": "rate-limited", "500": "server-error", "503": "server-error",
@@ -44,7 +44,7 @@ def running(llama: HuggingFaceModel, adapter: Path, llama_folder: Path) -> Itera
 @pytest.fixture
 def server(running: ModelServer) -> Iterator[ModelServer]:
     yield running
-    running.faults, running.always, running.only_for = [], None, ""
+    running.well()
 
 
 def connected(server: ModelServer, name: str = "base", **options: object) -> ServedModel:
@@ -71,21 +71,63 @@ def test_a_fault_that_passes_changes_nothing(server: ModelServer, fault: str) ->
 def test_a_fault_that_stays_is_a_failure(server: ModelServer, fault: str) -> None:
     model = connected(server, retries=1)
     server.always = fault
+    server.ill = lambda body: len(body["prompt"]) > len(model.start_ids) + 1
     before = server.paths["/v1/completions"]
-    (text,) = model.sample(requests(model, 1))
-    n_tries = server.paths["/v1/completions"] - before
     (scores,) = model.score_tokens([(5, 6, 7)])
+    n_tries = server.paths["/v1/completions"] - before
+    (text,) = model.sample([SampleRequest((*model.start_ids, 5, 6), 1, 4, 1)])
     for found in (text, scores):
         assert isinstance(found, Failure), found
         assert found.kind == KINDS[fault]
         assert "\n" not in found.detail
-    assert n_tries == (1 if fault in NOT_TRIED_AGAIN else 2)
+    assert n_tries == (4 if fault in NOT_TRIED_AGAIN else 6)  # twice, each time retried, and a check after each
+
+
+@pytest.mark.parametrize("fault", KINDS)
+def test_a_server_that_answers_nothing_as_it_should_stops_the_run(server: ModelServer, fault: str) -> None:
+    """Failures that say nothing of the request are none: the run goes on where it stopped, when the server does."""
+    model = connected(server, retries=0, timeout=0.5)
+    server.always = fault
+    for ask in (lambda: model.score_tokens([(5, 6)]), lambda: model.sample(requests(model, 1))):
+        with pytest.raises(ServerFailed, match=rf"does not answer as it should: {KINDS[fault]}.*run again") as stop:
+            ask()
+        assert "\n" not in str(stop.value)
+
+
+def test_an_outage_is_noticed_before_everything_is_asked(server: ModelServer) -> None:
+    model = connected(server, retries=1, concurrency=4)
+    server.always = "500"
+    before = server.paths["/v1/completions"]
+    with pytest.raises(ServerFailed, match="server-error"):
+        model.score_tokens([(i, i + 1) for i in range(3, 103)])
+    assert server.paths["/v1/completions"] - before <= 2 * (4 + 4 + 1)
+
+
+def test_an_outage_in_the_middle_loses_nothing(server: ModelServer) -> None:
+    """It is over when the failed requests are asked again."""
+    model = connected(server, retries=0, concurrency=4)
+    wanted = [(i, i + 1) for i in range(3, 33)]
+    expected = model.score_tokens(wanted)
+    server.faults = [None] * 5 + ["503"] * 4
+    found = model.score_tokens(wanted)
+    for ours, theirs in zip(expected, found, strict=True):
+        assert isinstance(ours, TokenScores)
+        assert isinstance(theirs, TokenScores)
+        assert ours.log_probs.tolist() == theirs.log_probs.tolist()
+
+
+def test_a_server_that_answers_nothing_but_the_check_stops_the_run(server: ModelServer) -> None:
+    """As one that is too slow for all but the smallest request."""
+    model = connected(server, retries=0)
+    server.always, server.ill = "500", lambda body: len(body["prompt"]) > len(model.start_ids) + 1
+    with pytest.raises(ServerFailed, match="server-error"):
+        model.score_tokens([(5, 6), (7, 8), (9, 10), (11, 12)])
 
 
 def test_one_bad_request_does_not_touch_the_others(server: ModelServer) -> None:
     model = connected(server, retries=0)
     expected = model.score_tokens([(5, 6), (7, 8), (9, 10)])
-    server.only_for, server.always = "7, 8", "500"
+    server.ill, server.always = lambda body: 7 in body["prompt"], "500"
     first, second, third = model.score_tokens([(5, 6), (7, 8), (9, 10)])
     assert isinstance(second, Failure)
     for ours, found in ((expected[0], first), (expected[2], third)):
@@ -98,7 +140,7 @@ def test_one_bad_request_does_not_touch_the_others(server: ModelServer) -> None:
 
 def test_too_many_tokens_are_refused(server: ModelServer) -> None:
     model = connected(server, retries=0)
-    server.always = "too-many-tokens"
+    server.always, server.ill = "too-many-tokens", lambda body: body["max_tokens"] > 1
     (text,) = model.sample(requests(model, 1))
     assert isinstance(text, Failure)
     assert text.kind == "bad-reply"
@@ -112,11 +154,10 @@ def test_retry_after_is_heeded_by_everybody(server: ModelServer) -> None:
     found = model.score_tokens([(i, i + 1) for i in range(3, 9)])
     assert all(isinstance(each, TokenScores) for each in found)
     assert 0.05 <= time.monotonic() - started < 5
-    server.faults = ["huge-wait"]  # a day: nobody waits that long
+    server.always = "huge-wait"  # a day: nobody waits that long
     started = time.monotonic()
-    (refused,) = model.score_tokens([(5, 6)])
-    assert isinstance(refused, Failure)
-    assert refused.kind == "rate-limited"
+    with pytest.raises(ServerFailed, match="rate-limited"):
+        model.score_tokens([(5, 6)])
     assert time.monotonic() - started < 5
 
 
@@ -163,7 +204,6 @@ def test_parity(server: ModelServer, llama: HuggingFaceModel, adapter: Path) -> 
     assert other.apparent_kl.value > 0.05  # texts of the first model are likelier under it
     assert other.largest_own < 1e-3
     assert "do not believe" in other.verdict
-    server.only_for, server.always = '"max_tokens": 1,', "500"
     assert parity(llama, llama, spec=small).apparent_kl is None
 
 
@@ -190,8 +230,14 @@ def test_chat_replies_and_their_faults(server: ModelServer) -> None:
     assert all(isinstance(each, Reply) for each in first)
     assert len({each.text for each in first if isinstance(each, Reply)}) > 1
     assert api.reply(asked) == first
-    for fault, kind in (("filtered", "bad-reply"), ("garbage", "bad-reply"), ("500", "server-error")):
-        server.always = fault
+    server.ill = lambda body: "Hello. " in str(body["messages"])
+    for fault, kind, n_tries in (
+        ("garbage", "bad-reply", 6),
+        ("500", "server-error", 6),
+        ("filtered", "reply-filtered", 1),
+    ):
+        server.always, before = fault, server.paths["/v1/chat/completions"]
         (found,) = api.reply(asked[:1])
         assert isinstance(found, Failure)
         assert found.kind == kind
+        assert server.paths["/v1/chat/completions"] - before == n_tries

@@ -32,6 +32,6 @@ class ScoresGivenTokens(Protocol):
         """Scores of each sequence after the model's start context, in order.
 
         top: how many of the most probable tokens to tell at each place.
-        Raises: ContextTooShort, ServerFailed if the server cannot be reached at all.
+        Raises: ContextTooShort, ServerFailed if the server is gone or ill, which says nothing of the sequences.
         """
         ...

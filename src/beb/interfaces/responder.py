@@ -45,4 +45,7 @@ class Responder(ABC):
 
     @abstractmethod
     def reply(self, requests: Sequence[ReplyRequest]) -> list[Reply | Failure]:
-        """A reply to each request, in order. Raises: ServerFailed if the server cannot be reached at all."""
+        """A reply to each request, in order.
+
+        Raises: ServerFailed if the server is gone or ill, which says nothing of the requests.
+        """

@@ -16,6 +16,8 @@ from beb.models.serving import server_failed
 from beb.models.transport import REFUSED, Transport
 
 CHAT = "/v1/chat/completions"
+_CHECK = ReplyRequest("Hello.", 16, 0)
+"""What every such API answers that answers at all."""
 _STANDARD = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
@@ -30,7 +32,7 @@ class ChatApi(Responder):
         self._transport, self._name, self._extra = transport, name, extra
 
     def reply(self, requests: Sequence[ReplyRequest]) -> list[Reply | Failure]:
-        return self._transport.map(self._ask, requests)
+        return self._transport.map(self._ask, requests, check=_CHECK)
 
     def _ask(self, request: ReplyRequest) -> Reply | Failure:
         body = {

@@ -1,4 +1,4 @@
-"""What a server's replies must hold; anything else is a BadReply."""
+"""What a server's replies must hold; anything else is a BadReply, or a FilteredReply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from beb.interfaces.given_tokens import TokenScores
 from beb.interfaces.language_model import TokenIds
 from beb.interfaces.responder import Reply
-from beb.models.transport import BadReply
+from beb.models.transport import BadReply, FilteredReply
 
 _ZERO_PROBABILITY = -9999.0
 """vLLM writes this where a log-probability is minus infinity, which JSON cannot hold."""
@@ -89,7 +89,9 @@ def read_reply(reply: Any) -> Reply:
     """The text of POST /v1/chat/completions. A refusal of the server (a filter) is no answer of the model."""
     choice = reply["choices"][0]
     content, reason = choice["message"].get("content"), choice.get("finish_reason")
-    if not isinstance(content, str) or reason == "content_filter":
+    if reason == "content_filter":
+        raise FilteredReply("the server's filter has replaced the answer")
+    if not isinstance(content, str):
         raise BadReply(f"no text of the model (finish reason {reason!r})")
     return Reply(content, reason == "length")
 

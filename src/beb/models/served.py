@@ -88,7 +88,9 @@ class ServedModel(LanguageModel):
         refuse_unusable(requests)
         results: list[Completion | Failure | None] = [no_room(each, self.info.context_length) for each in requests]
         waiting = [i for i, result in enumerate(results) if result is None]
-        for i, text in zip(waiting, self.transport.map(self._text, [requests[i] for i in waiting]), strict=True):
+        check = SampleRequest(self._start_ids, 1, 1, 0)
+        texts = self.transport.map(self._text, [requests[i] for i in waiting], check=check)
+        for i, text in zip(waiting, texts, strict=True):
             results[i] = text
         return [result for result in results if result is not None]
 
@@ -110,7 +112,7 @@ class ServedModel(LanguageModel):
                     f"context has {n_tokens}; use fewer or shorter sentences"
                 )
         asked = [tuple(ids) for ids in sequences if ids]
-        answers = iter(self.transport.map(functools.partial(self._scores, top=top), asked))
+        answers = iter(self.transport.map(functools.partial(self._scores, top=top), asked, check=self._start_ids[:1]))
         empty = TokenScores(np.empty(0))
         return [next(answers) if ids else empty for ids in sequences]
 

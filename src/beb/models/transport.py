@@ -24,10 +24,13 @@ SERVER_ERROR = "server-error"
 RATE_LIMITED = "rate-limited"
 REFUSED = "request-refused"
 BAD_REPLY = "bad-reply"
+FILTERED = "reply-filtered"
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+FEWEST_ASKED_IN_VAIN = 4
+"""So many requests of one batch, none of them answered, are the server's fault whatever else it answers."""
 _AGAIN = frozenset({408, 409, 425, 429})
 _DETAIL = 200
 
@@ -36,6 +39,10 @@ T = TypeVar("T")
 
 class BadReply(ValueError):  # noqa: N818 - named like the failure that it becomes
     """A reply that lacks what was asked for, or whose numbers are none."""
+
+
+class FilteredReply(ValueError):  # noqa: N818 - named like the failure that it becomes
+    """A reply that a filter of the server has replaced; to ask until it lets one pass would select the answers."""
 
 
 class _Retry(Exception):  # noqa: N818 - a signal inside this module, not an error
@@ -82,27 +89,74 @@ class Transport:
         """One POST request."""
         return self._ask("POST", path, body, read)
 
-    def map(self, work: Callable[[Any], T | Failure], items: Sequence[Any]) -> list[T | Failure]:
+    def map(self, work: Callable[[Any], T | Failure], items: Sequence[Any], *, check: Any) -> list[T | Failure]:
         """`work` on every item, in order, at most `concurrency` at a time.
 
-        Raises: ServerFailed if the server could not be reached at last: that says nothing about the items, and the run
-        that asked can be continued later with the same numbers.
+        What failed is asked once more, after `check`, an item that any server in order answers; if it fails again,
+        `check` is repeated. A failure that is returned is therefore its item's own: before and after it the server was
+        in order.
+        Raises: ServerFailed if the server cannot be reached, does not answer `check`, or answered no item of several:
+        that says nothing about the items, and the run that asked can be continued later with the same numbers.
+        """
+        results = self._all(work, items, patient=False)
+        failed = [i for i, each in enumerate(results) if _is_lost(each)]
+        if not failed:
+            return results
+        self._refuse_ill(self._all(work, [check]))
+        for i, again in zip(failed, self._all(work, [items[i] for i in failed]), strict=True):
+            results[i] = again
+        if any(map(_is_lost, results)):
+            self._refuse_ill(self._all(work, [check]))
+        if len(items) >= FEWEST_ASKED_IN_VAIN:
+            self._refuse_ill(results)
+        return results
+
+    def _refuse_ill(self, results: Sequence[T | Failure]) -> None:
+        """Raises: ServerFailed if every request failed, for another reason than a filter."""
+        lost = [each for each in results if isinstance(each, Failure) and _is_lost(each)]
+        if len(lost) == len(results):
+            raise ServerFailed(
+                f"{self.address.shown} does not answer as it should: {lost[-1].kind} ({lost[-1].detail}); finished "
+                "work is saved: mend or start the server, then run again to go on"
+            )
+
+    def _all(
+        self, work: Callable[[Any], T | Failure], items: Sequence[Any], *, patient: bool = True
+    ) -> list[T | Failure]:
+        """In order. patient: ask for every item; else, after many failures in a row, the rest counts as failed too.
+
+        Raises: ServerFailed as soon as one item could not reach the server.
         """
         if not items:
             return []
+        most_in_vain = max(self.address.concurrency, FEWEST_ASKED_IN_VAIN)
+        in_vain: list[Failure] = []
+        stopped: list[Failure] = []
+
+        def in_turn(item: Any) -> T | Failure:
+            if stopped:
+                return stopped[0]
+            found = work(item)
+            if not isinstance(found, Failure) or not _is_lost(found):
+                in_vain.clear()
+                return found
+            in_vain.append(found)
+            if found.kind == UNREACHABLE or (len(in_vain) >= most_in_vain and not patient):
+                stopped.append(found)
+            return found
+
         with ThreadPoolExecutor(min(self.address.concurrency, len(items))) as pool:
             try:
-                results = list(pool.map(work, items))
+                results = list(pool.map(in_turn, items))
             except BaseException:  # Ctrl-C: nobody waits for retries any more
                 self._stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.close()
                 raise
-        lost = [each for each in results if isinstance(each, Failure) and each.kind == UNREACHABLE]
-        if lost:
+        if stopped and stopped[0].kind == UNREACHABLE:
             raise ServerFailed(
-                f"{self.address.shown} cannot be reached ({lost[0].detail}); finished work is saved: start the server "
-                "or check the address, then run again"
+                f"{self.address.shown} cannot be reached ({stopped[0].detail}); finished work is saved: start the "
+                "server or check the address, then run again"
             )
         return results
 
@@ -130,6 +184,8 @@ class Transport:
         _refuse_status(response)
         try:
             return read(json.loads(response.content))
+        except FilteredReply as error:
+            raise _Retry(Failure(FILTERED, str(error)[:_DETAIL]), again=False) from error
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             what = str(error) if isinstance(error, BadReply) else f"not what {path} answers ({_line(error)})"
             raise _Retry(Failure(BAD_REPLY, what[:_DETAIL])) from error
@@ -152,6 +208,11 @@ class Transport:
         with self._lock:
             jitter = float(self._jitter.uniform(0.5, 1.0))
         self._stopping.wait(min(self._first_wait * 2**attempt, LONGEST_WAIT_SECONDS) * jitter)
+
+
+def _is_lost(found: object) -> bool:
+    """Whether another try might have been answered: a filter that replaces an answer would do it again."""
+    return isinstance(found, Failure) and found.kind != FILTERED
 
 
 def _refuse_status(response: httpx2.Response) -> None:
