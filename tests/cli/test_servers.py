@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -121,9 +122,39 @@ def test_top_k_is_a_labelled_lower_bound(server: ModelServer, beb: Callable[...,
         else:
             assert row["method"] == "exact over the vocabulary"
             np.testing.assert_allclose(row["sentence_kl_nats"], exact[key]["sentence_kl_nats"], atol=1e-3)
+    with Store.read(tmp_path / "bound") as store:
+        told = json.loads(analyse(store).to_json())
+    assert "lower bound" not in told["beta"]["method"]  # both components are local
+    assert all("lower bound" in told[name]["method"] for name in ("kl_to_target_curve",))
+    assert all("lower bound" in told["alpha"]["line"][name]["method"] for name in ("log_inverse_alpha", "beta"))
     code, _, err = beb("guardrail", "--model", "target", "--kl", "top-k", "--out", str(tmp_path / "no"))
     assert code == 2
     assert "only beb measure" in err
+
+
+def test_a_lower_bound_is_labelled_wherever_it_is_shown(
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """Terminal, report and JSON; β is one where a component is behind the server."""
+    given = ("--negative", "model:#unkind", "--positive", "model:kind", "--formats", "plain", "--kl", "top-k")
+    code, out, err = beb(*measured(*given, model=server.name("target"), out=tmp_path))
+    assert code == 0, err
+    assert out.count("a lower bound;") == 3  # β, and β′ in both readings
+    assert "certain in no direction" in out
+    assert "by a factor of at least" in out
+    report = (tmp_path / "report.html").read_text()
+    for words in (
+        "a lower bound;",
+        "certain in no direction",
+        "prompts from P₋ (lower bound)",
+        "KL(P₋‖P) (lower bound)",
+    ):
+        assert words in report or words in html.unescape(report) or json.dumps(words)[1:-1] in report, words
+    with Store.read(tmp_path) as store:
+        told = json.loads(analyse(store).to_json())
+    for name in ("beta", "beta_curve", "beta_prime", "beta_prime_curve", "beta_prime_top", "kl_to_target_curve"):
+        assert "lower bound from the 20 most probable tokens" in told[name]["method"]
+    assert any("their upper limit says nothing" in note for note in told["notes"])
 
 
 def test_failures_that_remain_are_rows(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:

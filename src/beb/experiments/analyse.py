@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from beb.core.estimate import Band, Estimate
 from beb.estimate.bands import mean_band
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.mixture_limits import mixture_limits
-from beb.estimate.prior import cap, line_reading, plateau
+from beb.estimate.prior import LineReading, cap, line_reading, plateau
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
 from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays
 from beb.experiments.behavior_curves import CurveWithRows, behavior_curves, component_curve, logistic_fits
@@ -21,12 +21,17 @@ from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
 from beb.experiments.converse_bound import converse_reports
 from beb.experiments.gate import gate
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Measurement
-from beb.experiments.notes import context_notes, divergence_notes, format_notes, model_notes
+from beb.experiments.notes import context_notes, divergence_notes, format_notes, labelled, model_notes
 from beb.experiments.precision import precision
 from beb.experiments.predictions import predictions
 from beb.experiments.setting import NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
+
+_DIVERGENCES = {
+    "beta": ("negative", "positive"), "beta_prime": ("positive", "negative"), "kl_to_target": ("negative", "target"),
+}  # fmt: skip
+"""KL(p‖q) by the curve that shows it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +66,15 @@ def analyse_measure(store: Store) -> Measurement:
     positive = prompt_arrays(store, "positive", setting.spec.sentences)
     ratios = LogRatios.of(negative, positive)
     curves = _divergence_curves(negative, positive, ratios, setting)
+    if setting.spec.kl == "top-k":
+        curves |= {name: labelled(curves[name], store, p, q) for name, (p, q) in _DIVERGENCES.items()}
     components = tuple(
         component_curve(arrays, name, setting) for name, arrays in (("P₋ itself", negative), ("P₊ itself", positive))
     )
     behavior = behavior_curves(store, negative, positive, setting)
     alpha = _alpha(negative, ratios, behavior, components[0], setting)
+    if setting.spec.kl == "top-k":
+        alpha = replace(alpha, line=_labelled_line(alpha.line, store))
     key = _key_figures(curves, components[0].curve)
     stated = assumptions(key, alpha, _variance_trend(ratios, setting), setting)
     shown = tuple(each.curve for each in behavior)
@@ -127,6 +136,12 @@ def _alpha(
         behavior=logistic_fits(behavior, own, setting),
         limits=mixture_limits(ratios.evidence, ratios.negative),
     )
+
+
+def _labelled_line(line: LineReading, store: Store) -> LineReading:
+    """The straight line, whose points are KL(P₋‖P)."""
+    value, beta = (labelled(each, store, "negative", "target") for each in (line.log_inverse_alpha, line.beta))
+    return replace(line, log_inverse_alpha=value, beta=beta)
 
 
 def _variance_trend(ratios: LogRatios, setting: MeasureSetting) -> Estimate:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beb.experiments import schema
+from beb.experiments.notes import LOWER_BOUND
 from beb.experiments.store import Rows
 from beb.interfaces.given_tokens import ScoresGivenTokens
 from beb.interfaces.language_model import Failure, LanguageModel, TokenIds, sentence_spans
@@ -19,7 +20,7 @@ from beb.models.top_tokens import TOP_TOKENS, bounded_scores
 Floats = NDArray[np.float64]
 SAME_IDS = "token ids"
 OWN_TOKENIZER = "text under its own tokenizer"
-LOWER_BOUND = f"lower bound from the {TOP_TOKENS} most probable tokens"
+BOUNDED = f"{LOWER_BOUND} {TOP_TOKENS} most probable tokens"
 
 
 def monte_carlo_rows(
@@ -59,7 +60,7 @@ def lower_bound_rows(
     sequences = [tuple(int(t) for t in row["token_ids"]) for row in prompts]
     scores = bounded_scores(sequences, models, [(own, q) for q in others])
     local = {name for name, model in models.items() if not isinstance(model, ScoresGivenTokens)}
-    labels = {q: exact if {own, q} <= local else LOWER_BOUND for q in others}
+    labels = {q: exact if {own, q} <= local else BOUNDED for q in others}
     log_rows, kl_rows, failures = [], [], []
     for row, score in zip(prompts, scores, strict=True):
         if isinstance(score, Failure):

@@ -11,7 +11,7 @@ from beb.report.inert import one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import sampled_texts
 from beb.report.rounding import count_text, fixed, with_interval
-from beb.report.wording import CONDITIONS, Finding, notes
+from beb.report.wording import CONDITIONS, Finding, mark, notes
 
 LEDE = "How do prompts written by an ill-behaved model change what this chat API answers?"
 TERMS = (
@@ -130,8 +130,8 @@ def _pair(r: ChatApiRecord) -> Table:
     assert pair is not None
     rows = (
         ("gate, share of statements", with_interval(pair.gate.accuracy)),
-        ("β, nats per sentence", with_interval(pair.beta)),
-        ("β′, nats per sentence", with_interval(pair.beta_prime)),
+        (f"β, nats per sentence{mark(pair.beta)}", with_interval(pair.beta)),
+        (f"β′, nats per sentence{mark(pair.beta_prime)}", with_interval(pair.beta_prime)),
         ("σ², largest Varₙ/n", with_interval(pair.sigma2)),
     )
     return Table("P₋ against P₊", ("quantity", "value"), rows, note="They say nothing of the target.")

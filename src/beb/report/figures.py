@@ -11,7 +11,7 @@ from beb.report.chart import Chart, Style
 from beb.report.inert import one_line
 from beb.report.rounding import fixed, value_text, with_interval
 from beb.report.tables import no_midpoint
-from beb.report.wording import CONDITIONS, FORMATS, threshold, tightest_cap
+from beb.report.wording import CONDITIONS, FORMATS, mark, threshold, tightest_cap
 
 SENTENCES = "sentences in the prompt, n"
 _STYLES = {
@@ -45,8 +45,8 @@ def divergence_chart(m: Measurement) -> Chart:
         y_range=axis_range(beta, prime),
         x_range=axis_lengths(beta, prime),
     )
-    chart.band(beta, "βₙ = KL(P₋‖P₊), prompts from P₋", Style("negative", marker="circle", width=2.5))
-    chart.band(prime, "β′ₙ = KL(P₊‖P₋), prompts from P₊", Style("positive", marker="square"))
+    chart.band(beta, f"βₙ = KL(P₋‖P₊), prompts from P₋{mark(beta)}", Style("negative", marker="circle", width=2.5))
+    chart.band(prime, f"β′ₙ = KL(P₊‖P₋), prompts from P₊{mark(prime)}", Style("positive", marker="square"))
     return chart
 
 
@@ -69,7 +69,7 @@ def target_chart(m: Measurement) -> Chart:
         y_range=axis_range(curve),
         x_range=axis_lengths(curve),
     )
-    chart.band(curve, "KL(P₋‖P)", Style("negative", marker="circle", width=2.5))
+    chart.band(curve, f"KL(P₋‖P){mark(curve)}", Style("negative", marker="circle", width=2.5))
     if end > 0:
         at = [0.0, end]
         values = [line.log_inverse_alpha.value - line.beta.value * n for n in at]

@@ -13,6 +13,7 @@ from beb.report.wording import (
     FORMATS,
     Finding,
     headline_bounds,
+    mark,
     spec,
     threshold,
     tightest_cap,
@@ -119,8 +120,8 @@ def _no_single_weight(m: Measurement, question: str) -> Finding:
 def _how_distinct(m: Measurement) -> Finding:
     lengths = m.beta_curve.lengths
     span = f"the smallest value after {lengths[0]} to {lengths[-1]} sentences"
-    back = f"in the other direction, β′ = {with_interval(m.beta_prime)} nats, the largest value"
-    figure = f"β = {with_interval(m.beta)} nats per sentence, {span}; {back}."
+    back = f"in the other direction, β′ = {with_interval(m.beta_prime)} nats{mark(m.beta_prime)}, the largest value"
+    figure = f"β = {with_interval(m.beta)} nats per sentence{mark(m.beta)}, {span}; {back}."
     question = "How distinct is it?"
     if m.beta.low <= 0:
         return Finding(
@@ -131,6 +132,7 @@ def _how_distinct(m: Measurement) -> Finding:
     value, low, high = (_odds(x) for x in (m.beta.value, m.beta.low, m.beta.high))
     sentence = (
         "Every ill-behaved sentence in the prompt shifts the odds towards the ill-behaved component by a factor of "
+        f"{'at least ' if mark(m.beta) else ''}"
         f"{value} [{low}, {high}], on (geometric) average over prompts, at the length where it tells least."
     )
     return Finding(question, sentence, figure)

@@ -29,6 +29,7 @@ from beb.report.wording import (
     FORMATS,
     alpha_label,
     is_raised,
+    mark,
     observed_text,
     share,
     spec,
@@ -161,7 +162,8 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
             "straight line", _measured(line.log_inverse_alpha, "nats"), _weight(line.log_inverse_alpha, m),
             f"Wolf et al.: first three points of KL(P₋‖P); their β = {_measured(line.beta, 'nats per sentence')}; "
             "(log 1/α)/β = "
-            + (_measured(line.ratio, "sentences") if line.ratio is not None else "none, the line does not fall"),
+            + (_measured(line.ratio, "sentences") if line.ratio is not None else "none, the line does not fall")
+            + ("; its points are lower bounds, which makes it certain in no direction" if mark(line.beta) else ""),
         ),
     ]  # fmt: skip
     return (*rows, *(_behavior_row(m, name, fit) for name, fit in m.alpha.behavior.items()))
@@ -285,6 +287,8 @@ def qualities(m: Measurement) -> tuple[Quality, ...]:
 
 def _row(name: str, estimate: Estimate, meaning: str) -> KeyFigure:
     known = not _says_nothing(estimate)
+    if mark(estimate):
+        meaning = f"a lower bound; {meaning}"
     value, interval = (value_text(estimate), interval_text(estimate)) if known else (NOT_IDENTIFIED, NO_INTERVAL)
     return KeyFigure(name, value, interval, estimate.unit, count_text(estimate.n, "prompt"), meaning)
 

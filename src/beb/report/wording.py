@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from beb.core.bounds import Assumption
-from beb.core.estimate import Estimate
+from beb.core.estimate import Band, Estimate
 from beb.experiments.gate import Gate
 from beb.experiments.measurement import AlphaReadings, BoundReport, Measurement
+from beb.experiments.notes import is_lower_bound
 from beb.report.inert import one_line
 from beb.report.rounding import count_text, one_in
 
@@ -63,6 +64,11 @@ class Checked(Protocol):
     def failures(self) -> Mapping[str, int]:
         """Failed requests by kind."""
         ...
+
+
+def mark(number: Estimate | Band) -> str:
+    """What stands beside a number that is made of lower bounds of a divergence."""
+    return " (lower bound)" if is_lower_bound(number) else ""
 
 
 def warnings(m: Checked) -> tuple[str, ...]:

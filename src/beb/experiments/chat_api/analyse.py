@@ -19,7 +19,7 @@ from beb.experiments.behavior_curves import CurveWithRows, behavior_curve, compo
 from beb.experiments.chat_api.record import ChatApiRecord, ComponentFigures
 from beb.experiments.chat_api.spec import SOURCE_FORMS, ChatApiSpec
 from beb.experiments.gate import gate
-from beb.experiments.notes import divergence_notes, model_notes
+from beb.experiments.notes import divergence_notes, labelled, model_notes
 from beb.experiments.setting import BEHAVIOR_UNIT, NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
@@ -87,6 +87,9 @@ def _pair(store: Store, negative: PromptArrays, positive: PromptArrays, setting:
         )
         for name, values in (("beta", negative.kl["positive"]), ("beta_prime", positive.kl["negative"]))
     }  # fmt: skip
+    if setting.spec.kl == "top-k":
+        curves["beta"] = labelled(curves["beta"], store, "negative", "positive")
+        curves["beta_prime"] = labelled(curves["beta_prime"], store, "positive", "negative")
     log_ratio = np.cumsum(negative.log_p["negative"] - negative.log_p["positive"], axis=1)
     variance = variance_band(log_ratio, setting.lengths_after, level=setting.level, rng=setting.rng("sigma2"))
     return ComponentFigures(
