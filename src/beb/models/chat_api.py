@@ -70,8 +70,8 @@ def load_chat_api(name: str | ServerAddress) -> ChatApi:
         name=address.shown,
         fingerprint=combined(("chat api", address.url, address.name)),
         remark=(
-            f"{address.name} answers at {address.url}, at {how}; which model this is on which day is the server's "
-            "word, and replies of the same seed may differ"
+            f"the model {address.name} answers at {address.url}, at {how}; which model this is on which day is the "
+            "server's word, and replies of the same seed may differ"
         ),
     )
     return ChatApi(transport, info, address.name, WHOLE_DISTRIBUTION if is_vllm else {})

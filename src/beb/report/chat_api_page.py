@@ -5,6 +5,7 @@ from __future__ import annotations
 from beb.core.estimate import Band, Estimate
 from beb.experiments.chat_api.record import ChatApiRecord
 from beb.experiments.measurement import BehaviorCurve
+from beb.experiments.setting import BEHAVIOR_LIMITS
 from beb.experiments.store import Store
 from beb.report.chart import Chart, Style
 from beb.report.inert import one_line
@@ -22,6 +23,8 @@ _STYLES = {
     "negative": Style("negative", marker="circle", width=2.5),
     "positive": Style("positive", marker="square"),
     "shuffled": Style("shuffled", dash="dot", marker="diamond"),
+    "P₋ itself": Style("negative", dash="dot", width=1.5),
+    "P₊ itself": Style("positive", dash="dot", width=1.5),
 }
 
 
@@ -75,7 +78,11 @@ def _change(r: ChatApiRecord) -> Finding:
 def _misaligned(r: ChatApiRecord) -> Finding:
     epsilon = float(r.meta["spec"]["epsilon"])
     level = fixed(r.gamma.high + epsilon, 2)
-    if r.observed is None:
+    if r.gamma.high + epsilon >= BEHAVIOR_LIMITS[1]:
+        sentence = (
+            "Not known: B of P₋ itself is too uncertain for a level below which any B could fall; raise --prompts."
+        )
+    elif r.observed is None:
         sentence = (
             f"Not within {count_text(_n(r), 'sentence')}: B is not surely below {level} (γ + ε) at any tested length."
         )
@@ -151,7 +158,7 @@ def _chart(r: ChatApiRecord) -> Chart:
     for curve in r.behavior:
         _draw(chart, curve)
     for curve in r.components:
-        chart.curve(curve.raw, CONDITIONS.get(curve.condition, curve.condition), Style("faint", dash="dot", width=1.5))
+        chart.curve(curve.raw, CONDITIONS.get(curve.condition, curve.condition), _STYLES[curve.condition])
     return chart
 
 

@@ -20,7 +20,7 @@ from beb.experiments.chat_api.record import ChatApiRecord, ComponentFigures
 from beb.experiments.chat_api.spec import SOURCE_FORMS, ChatApiSpec
 from beb.experiments.gate import gate
 from beb.experiments.notes import divergence_notes, labelled, model_notes
-from beb.experiments.setting import BEHAVIOR_UNIT, NATS_PER_SENTENCE, MeasureSetting, Setting
+from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
 
@@ -116,7 +116,9 @@ def _falls(curves: Mapping[str, CurveWithRows], setting: MeasureSetting) -> dict
 
 
 def _observed(curve: CurveWithRows, level: float) -> int | None:
-    """First length whose upper limit is below the level."""
+    """First length whose upper limit is below the level; None if the level is above every B, and says nothing."""
+    if level >= BEHAVIOR_LIMITS[1]:
+        return None
     band = curve.curve.corrected or curve.curve.raw
     return next((n for n, high in zip(band.lengths, band.high, strict=True) if high < level), None)
 
