@@ -60,8 +60,8 @@ def load_served(
         context=context,
         has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
         remark=(
-            f"the model {card.name} is served by {address.url}: which weights these are is the server's word, and texts "
-            "of the same seed may differ between runs of the server"
+            f"the model {card.name} is served by {address.url}: which weights these are is the server's word, and "
+            "texts of the same seed may differ between runs of the server"
         ),
     )
     rule = sentence_rule(tokenizer, size, stop_ids(tokenizer, configs))
