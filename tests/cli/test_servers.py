@@ -141,7 +141,7 @@ def test_a_lower_bound_is_labelled_wherever_it_is_shown(
     assert code == 0, err
     assert out.count("a lower bound;") == 3  # β, and β′ in both readings
     assert "certain in no direction" in out
-    assert "by a factor of at least" in out
+    assert "nats per sentence (lower bound)" in out
     report = (tmp_path / "report.html").read_text()
     for words in (
         "a lower bound;",

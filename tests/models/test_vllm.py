@@ -118,6 +118,13 @@ def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path)
     pytest.fail(f"vLLM did not start:\n{log.read_text()[-3000:]}")
 
 
+def test_parity_as_a_person_asks_for_it(url: str, tmp_path: Path) -> None:
+    small = ("--texts", "2", "--sentences", "2", "--tolerance", str(MOST_NATS_PER_SENTENCE), "--offline")
+    done = said("doctor", "parity", "--model", "smollm2", "--model", f"vllm:{url}#base", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "agree: no sentence differs" in " ".join(done.stdout.split())
+
+
 def test_parity_of_the_base_and_of_a_lora_module(url: str, local: HuggingFaceModel, adapter: Path) -> None:
     served = load_model(f"vllm:{url}#base")
     assert served.info.tokenizer == local.info.tokenizer
