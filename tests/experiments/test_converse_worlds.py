@@ -143,8 +143,9 @@ def test_a_stopped_run_continues_to_the_same_rows(tmp_path: Path) -> None:
 
     spec = SPEC.model_copy(update={"prompts": 40})  # two items per turn
     whole = run(tmp_path / "whole", spec)
-    kinds = [item.kind for item in plan_converse(spec)]
-    for stop_at in range(0, len(kinds), 5):
+    stops = (0, 1, 5, 9)  # items that are finished before each
+    assert sum(stops) + len(stops) < len(plan_converse(spec))
+    for stop_at in stops:
         calls = iter(range(10_000))
 
         def stop(_what: str, _done: float, _total: float, calls: Any = calls, stop_at: int = stop_at) -> None:

@@ -179,11 +179,10 @@ def test_figures_without_a_finite_interval_are_named(tmp_path: Path) -> None:
 
 
 def test_the_shuffled_control_exchanges_sentences_at_their_positions(tmp_path: Path) -> None:
-    from beb.experiments.work import MeasureWorker
+    from beb.experiments.work import _shuffled
 
     run_with_subjects(MEASURE, SPEC, subjects(), tmp_path)
     with Store.read(tmp_path) as store:
-        worker = MeasureWorker(SPEC, subjects(), store)
         rows = store.rows("prompts", source="negative")
         sentences = {
             row["prompt"]: [
@@ -192,7 +191,7 @@ def test_the_shuffled_control_exchanges_sentences_at_their_positions(tmp_path: P
             ]
             for row in rows
         }
-        shuffled = worker._shuffled(sentences)
+    shuffled = _shuffled(sentences, SPEC)
     assert set(shuffled) == set(sentences)
     for position in range(SPEC.sentences):
         before = sorted(parts[position] for parts in sentences.values())

@@ -75,7 +75,8 @@ class Backwards:
 
 
 def test_every_kind_of_run_is_tried() -> None:
-    assert {name for name, _ in RUNS.values()} == set(known_experiments())
+    """But a chat API's, which needs a server: its items are those of the main job."""
+    assert {name for name, _ in RUNS.values()} == set(known_experiments()) - {"chat-api"}
 
 
 @pytest.mark.parametrize("case", RUNS)
