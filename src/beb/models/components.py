@@ -34,7 +34,8 @@ def load_component(
     if kind == "model" and rest:
         from beb.models.catalog import load_model
 
-        return load_model(rest, dtype=dtype or target.info.dtype, offline=offline)
+        hardware = target.weights.hardware if isinstance(target, HuggingFaceModel) else None
+        return load_model(rest, dtype=dtype or target.info.dtype, offline=offline, hardware=hardware)
     if kind in ("lora", "persona") and rest:
         if not isinstance(target, HuggingFaceModel):
             raise BadSpec(

@@ -42,6 +42,7 @@ def load_embedder(target: LanguageModel, *, offline: bool, progress: Notice | No
 
     if isinstance(target, HuggingFaceModel) and target.info.name == EMBEDDED_MODEL and target.info.dtype == "fp32":
         return HiddenStateEmbedder(target, EMBEDDED_LAYER)
-    model = load_model(EMBEDDED_MODEL, dtype="fp32", offline=offline, progress=progress)
+    hardware = target.weights.hardware if isinstance(target, HuggingFaceModel) else None
+    model = load_model(EMBEDDED_MODEL, dtype="fp32", offline=offline, hardware=hardware, progress=progress)
     assert isinstance(model, HuggingFaceModel)
     return HiddenStateEmbedder(model, EMBEDDED_LAYER)
