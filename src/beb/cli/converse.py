@@ -42,6 +42,8 @@ def converse(
     delta: options.Delta = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Converse with a model as an ill-behaved user, measure every turn, and compare with Theorem 3."""
@@ -55,4 +57,4 @@ def converse(
         positive=positive, scorer=scorer, lead=lead, dtype=dtype, kl=kl, max_sentence_tokens=max_sentence_tokens,
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
     )  # fmt: skip
-    run_command(CONVERSE, chosen, out, quick=quick, offline=offline)
+    run_command(CONVERSE, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))

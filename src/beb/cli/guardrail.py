@@ -40,6 +40,8 @@ def guardrail(
     delta: options.Delta = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Measure how many sentences of a misaligning prompt a system prompt holds off, and compare with Theorem 2."""
@@ -54,4 +56,4 @@ def guardrail(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         systems=tuple(parse_system(entry) for entry in system) if system else None,
     )  # fmt: skip
-    run_command(GUARDRAIL, chosen, out, quick=quick, offline=offline)
+    run_command(GUARDRAIL, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))

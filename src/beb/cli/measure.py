@@ -33,6 +33,8 @@ def measure(
     delta: options.Delta = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Measure alpha, beta, sigma, gamma and the behavior curve of a model, and compare the bounds with what happens."""
@@ -46,4 +48,4 @@ def measure(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(MEASURE, chosen, out, quick=quick, offline=offline)
+    run_command(MEASURE, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))

@@ -29,6 +29,8 @@ def probe(
     dtype: options.Dtype = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Fit linear classifiers of a behavior's poles to the hidden states of every layer, and cross-validate them."""
@@ -40,4 +42,4 @@ def probe(
         behaviors=tuple(behavior) if behavior else None, statements=statements, layer=layer, dtype=dtype, level=level,
         seed=seed,
     )  # fmt: skip
-    run_command(PROBE, chosen, out, quick=quick, offline=offline)
+    run_command(PROBE, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))

@@ -16,6 +16,7 @@ from beb.cli.summary import print_result
 from beb.experiments.experiment import Experiment, default_folder, run_experiment
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
+from beb.models.hardware import Hardware
 from beb.report.html import write_report
 
 
@@ -26,13 +27,14 @@ def run_command(
     *,
     quick: bool = False,
     offline: bool = False,
+    hardware: Hardware | None = None,
 ) -> None:
     """Run an experiment or continue it, write its report, print its summary."""
     started = time.perf_counter()
     spec = make_spec(experiment.spec, options)
     folder = out or default_folder(experiment.name, spec, quick=quick)
     with ProgressBar(Console(stderr=True)) as bar:
-        result = run_experiment(experiment, spec, folder, offline=offline, progress=bar)
+        result = run_experiment(experiment, spec, folder, offline=offline, hardware=hardware, progress=bar)
     console = Console()
     with Store.read(folder) as store:
         path = write_report(store, result, folder / "report.html")

@@ -17,6 +17,7 @@ from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, versions
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
+from beb.models.hardware import Hardware
 
 CHAT_EXTRA_TOKENS = 128  # template and question
 
@@ -69,18 +70,20 @@ def run_experiment(
     folder: Path,
     *,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> AnyResult:
     """Run, or continue or just re-read the run in `folder` if it has the same specification.
 
-    folder: of the run; made if absent. offline: never fetch anything. progress: see `beb.experiments.execute`.
+    folder: of the run; made if absent. offline: never fetch anything. hardware: where models run, and in how much
+    memory; it is no part of the specification. progress: see `beb.experiments.execute`.
     Returns: the experiment's record, computed from the stored rows alone.
     Raises: any `beb.errors` kind; finished items stay in the store.
     """
     finished = _finished(experiment, spec, folder)
     if finished is not None:
         return finished
-    subjects = experiment.load(spec, Places(cache_folder(), offline), progress or _silent)
+    subjects = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), progress or _silent)
     return run_with_subjects(experiment, spec, subjects, folder, progress=progress)
 
 

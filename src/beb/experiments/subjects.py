@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +19,10 @@ from beb.behaviors.packs import load_behavior
 from beb.behaviors.probe import Embedder, ProbeScorer
 from beb.errors import BadSpec
 from beb.experiments.probe_cache import cached_probe
-from beb.experiments.spec import RunSpec, derive_seed
+from beb.experiments.spec import ModelSpec, RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
+from beb.models.hardware import Hardware
 from beb.models.scoring import require_shared_tokenizer, text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
@@ -88,10 +89,11 @@ class ComponentLogRatio:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things are kept and whether the network may be used."""
+    """Where things are kept, whether the network may be used, and where models run."""
 
     cache: Path
     offline: bool
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 def scorer_seed(seed: int) -> int:
@@ -112,7 +114,7 @@ def load_probe(
         from beb.models.embedder import load_embedder
 
         progress = (lambda what: notify(what, 0, 1)) if notify is not None else None
-        embed = load_embedder(target, offline=places.offline, progress=progress)
+        embed = load_embedder(target, offline=places.offline, hardware=places.hardware, progress=progress)
     return cached_probe(behavior, embed, seed=scorer_seed(seed), cache=places.cache / "probes")
 
 
@@ -138,7 +140,7 @@ def load_subjects(
     base = aligned_base(spec.model)
     notify("loading the model", 0, 1)
     behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
-    bare = _load(base or spec.model, spec, places, notify)
+    bare = load_named(base or spec.model, spec, places, notify)
     target = _led(bare, spec.lead)
     if check is not None:
         check(spec, target)
@@ -147,10 +149,17 @@ def load_subjects(
     return _Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
 
 
-def _load(name: str, spec: RunSpec, places: Places, notify: Notify) -> LanguageModel:
+def load_named(name: str, spec: ModelSpec, places: Places, notify: Notify) -> LanguageModel:
+    """A model by name, in the dtype of the specification, where models run."""
     from beb.models.catalog import load_model
 
-    return load_model(name, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    return load_model(
+        name,
+        dtype=spec.dtype,
+        offline=places.offline,
+        hardware=places.hardware,
+        progress=lambda what: notify(what, 0, 1),
+    )
 
 
 def _further_aligned(
@@ -284,7 +293,9 @@ class _Loading:
         elif description != "lora":
             from beb.models.components import load_component
 
-            component = load_component(target, description, dtype=spec.dtype, offline=self.places.offline)
+            component = load_component(
+                target, description, dtype=spec.dtype, offline=self.places.offline, hardware=self.places.hardware
+            )
             # Another checkpoint reads the text after the same opening as the target.
             return _led(component, spec.lead) if description.startswith("model:") else component
         from beb.models.adapters import lora_component
@@ -314,7 +325,7 @@ class _Loading:
 
     def _named(self, name: str) -> LanguageModel:
         """A bare model by name; the one that is loaded already is not loaded twice."""
-        return self.bare[1] if name == self.bare[0] else _load(name, self.spec, self.places, self.notify)
+        return self.bare[1] if name == self.bare[0] else load_named(name, self.spec, self.places, self.notify)
 
     def _scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec

@@ -7,6 +7,7 @@ from pathlib import Path
 from beb.errors import BadSpec
 from beb.interfaces.language_model import LanguageModel, TokenIds
 from beb.models.fingerprint import combined
+from beb.models.hardware import Hardware
 from beb.models.huggingface import HuggingFaceModel, derived_info
 
 NEUTRAL_TURN = "Please tell me what you think."
@@ -19,12 +20,13 @@ def load_component(
     *,
     dtype: str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
 ) -> LanguageModel:
     """A component from its description; whatever can share the target's weights does.
 
     description: "lora:PATH", "persona:TEXT", "model:PATH-or-hub-name" or "target". The residual needs a weight that is
     measured first: build it with `ResidualComponent`.
-    dtype: of another checkpoint; the target's by default.
+    dtype, hardware: of another checkpoint; the target's by default.
     Raises: BadSpec listing the accepted forms; NotAModel, AdapterMismatch, UnknownName.
     """
     kind, _, rest = description.partition(":")
@@ -34,7 +36,8 @@ def load_component(
     if kind == "model" and rest:
         from beb.models.catalog import load_model
 
-        hardware = target.weights.hardware if isinstance(target, HuggingFaceModel) else None
+        if hardware is None and isinstance(target, HuggingFaceModel):
+            hardware = target.weights.hardware
         return load_model(rest, dtype=dtype or target.info.dtype, offline=offline, hardware=hardware)
     if kind in ("lora", "persona") and rest:
         if not isinstance(target, HuggingFaceModel):

@@ -11,7 +11,7 @@ import torch
 from beb.errors import BadSpec, OutOfMemory
 from beb.interfaces.language_model import Completion, Failure, SampleRequest, TokenIds
 from beb.models import steppers
-from beb.models.memory import CACHED_ROWS, release
+from beb.models.memory import cached_rows, release
 from beb.models.sentences import SentenceRule, SentenceTracker
 from beb.models.steppers import OwnCacheStepper, RowsOutgrown, RowStepper, Stepper
 from beb.models.weights import Weights, foreign_errors
@@ -108,7 +108,7 @@ def inverse_cdf(weights: Weights, logits: torch.Tensor, uniforms: torch.Tensor) 
     log_probs: list[float] = []
     n, vocabulary = logits.shape
     n_blocks = -(-vocabulary // _BLOCK)
-    rows = min(n, CACHED_ROWS) if logits.device.type == "cpu" else n
+    rows = min(n, cached_rows(vocabulary)) if logits.device.type == "cpu" else n
     buffer = torch.zeros((rows, n_blocks * _BLOCK), dtype=logits.dtype, device=logits.device)
     # A few rows at a time stay in a processor's cache from one operation to the next.
     for first in range(0, n, rows):
@@ -156,7 +156,7 @@ def _begin(request: SampleRequest, rule: SentenceRule) -> _Growing:
 
 
 def _run(weights: Weights, growing: list[_Growing], row_cache: bool) -> None:
-    """Sample all texts; where memory runs out, those that are not finished go on from where they are, half at a time."""
+    """Sample all texts; where memory runs out, those not finished go on from where they are, half at a time."""
     max_rows = steppers.MAX_ROWS
     while unfinished := [text for text in growing if not text.finished]:
         stepper: Stepper | None = None

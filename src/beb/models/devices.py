@@ -122,4 +122,6 @@ def _require_arithmetic(device: torch.device, dtype: torch.dtype) -> None:
     except (RuntimeError, TypeError) as error:
         short = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, str(dtype))
         reason = " ".join(str(error).split())[:100]
-        raise BadSpec(f"--dtype {short}: torch cannot compute in it on {device} ({reason}); use --dtype fp32") from error
+        raise BadSpec(
+            f"--dtype {short}: torch cannot compute in it on {device} ({reason}); use --dtype fp32"
+        ) from error

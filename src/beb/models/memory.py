@@ -13,12 +13,11 @@ from beb.interfaces.language_model import LanguageModel
 
 DEFAULT_BUDGET = 2 * 2**30
 
-KEPT, PASS, ROWS = 0.5, 0.2, 0.2
+KEPT, PASS, ROWS = 0.5, 0.15, 0.25
 """Shares of the budget: what is kept between passes (keys and values, final states), one forward pass, and rows of the
 width of the vocabulary. The rest is for what is not counted, such as the workspace of a matrix product."""
 
-CACHED_ROWS = 8
-"""Rows of the width of the vocabulary that stay in a processor's cache from one operation to the next."""
+_CACHED_ENTRIES = 400_000
 DIVERGENCE_BYTES = 20
 """Of an entry of a row while a divergence is summed: two fp32 numbers, a flag and an fp64 copy."""
 
@@ -94,15 +93,18 @@ def footprint_of(models: Iterable[LanguageModel]) -> Footprint | None:
     )
 
 
+def cached_rows(vocabulary_size: int) -> int:
+    """Rows of the vocabulary that stay in a processor's cache from one operation to the next."""
+    return max(1, _CACHED_ENTRIES // vocabulary_size)
+
+
 def chunk_size(size: Footprint | None, vocabulary_size: int, *, at_most: int) -> int:
-    """Rows of the vocabulary under all models that are held at once; the first of them take their divergences too."""
+    """Rows of the vocabulary under all models that are held at once, besides those whose divergence is being summed."""
     if size is None:
         return at_most
-    room, row = size.budget * ROWS, size.row + size.working
-    first = min(CACHED_ROWS, at_most) * DIVERGENCE_BYTES * vocabulary_size
-    if room - first >= CACHED_ROWS * row:
-        return max(1, min(at_most, int((room - first) / max(row, 1.0))))
-    return max(1, min(at_most, int(room / (row + DIVERGENCE_BYTES * vocabulary_size))))
+    row = max(size.row + size.working, 1.0)
+    left = size.budget * ROWS - min(cached_rows(vocabulary_size), at_most) * DIVERGENCE_BYTES * vocabulary_size
+    return max(1, min(at_most, int(left / row)))
 
 
 def texts_at_once(lengths: Sequence[int], start: int, size: Footprint | None) -> int:
@@ -136,8 +138,7 @@ def memory_errors(name: str) -> Iterator[None]:
             raise
         text = " ".join(str(error).split())[:120]
         raise OutOfMemory(
-            f"{name}: out of memory even in the smallest batch; use dtype bf16, or fewer or shorter sentences "
-            f"({text})"
+            f"{name}: out of memory even in the smallest batch; use dtype bf16, or fewer or shorter sentences ({text})"
         ) from error
 
 

@@ -39,8 +39,8 @@ def score_against_mixture(
     own: per sequence, the name of the first component; those of one name best stand together. log_weights: log of the
     prior weights of the components by name, up to a constant; a sequence's own one is left out of its mixture.
     vⱼ ∝ weight · Pⱼ(tokens so far), so that Σⱼ vⱼPⱼ is the next-token distribution of the mixture of whole texts.
-    Models named in neither are scored only. chunk_rows: rows of every model's vocabulary held at once, at most; fewer, and
-    fewer texts at once, if the memory budget of the models has no room for so many.
+    Models named in neither are scored only. chunk_rows: rows of every model's vocabulary held at once, at most; as few,
+    and of as few texts, as the memory budget of the models has room for.
     Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
     Source: derived in docs/maths.md, "Personas measured".
     """

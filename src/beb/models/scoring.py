@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from beb.errors import NumericalFailure, TokenizerMismatch
 from beb.interfaces.language_model import LanguageModel, TokenIds
-from beb.models.memory import CACHED_ROWS, chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
+from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
 
 FloatArray = npt.NDArray[np.float64]
 CHUNK_ROWS = 256
@@ -62,7 +62,9 @@ def score_sequences(
     """
     require_shared_tokenizer(models, divergences)
     size = footprint_of(models.values())
-    rows_at_once = chunk_size(size, max((m.info.vocabulary_size for m in models.values()), default=1), at_most=chunk_rows)
+    rows_at_once = chunk_size(
+        size, max((m.info.vocabulary_size for m in models.values()), default=1), at_most=chunk_rows
+    )
     lengths = [len(ids) for ids in sequences]
     found: dict[int, SequenceScores] = {}
 
@@ -159,7 +161,7 @@ def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
     else:
         torch = _torch()
         log_p, log_q = torch.as_tensor(log_p), torch.as_tensor(log_q)
-        rows = CACHED_ROWS if log_p.device.type == "cpu" else max(len(log_p), 1)
+        rows = cached_rows(log_p.shape[1]) if log_p.device.type == "cpu" else max(len(log_p), 1)
         parts = zip(log_p.split(rows), log_q.to(log_p.device).split(rows), strict=True)
         values = torch.cat([_kl_sums(part, other) for part, other in parts]).cpu().numpy()
     bad = values[~(values >= -_ROUNDING_NATS)]

@@ -186,7 +186,9 @@ def running_text(model: HuggingFaceModel, texts: Sequence[str], n_tokens: int, r
     return model.start_ids + ids[:n_tokens]
 
 
-def _backward(adapted: Any, model: HuggingFaceModel, batch: Sequence[TokenIds], optimiser: torch.optim.Optimizer) -> float:
+def _backward(
+    adapted: Any, model: HuggingFaceModel, batch: Sequence[TokenIds], optimiser: torch.optim.Optimizer
+) -> float:
     """Mean negative log-likelihood of the batch, nats per token, and its gradient: in as many parts as memory needs."""
     loss = 0.0
 

@@ -15,7 +15,7 @@ from beb.errors import ModelError, NumericalFailure
 from beb.models.devices import memory_budget, require_loaded
 from beb.models.hardware import Hardware
 from beb.models.linears import use_fast_linears
-from beb.models.memory import CACHED_ROWS, PASS, ROWS, Memory, memory_errors, until_done
+from beb.models.memory import PASS, ROWS, Memory, cached_rows, memory_errors, until_done
 from beb.models.sizes import token_bytes
 
 TOKENS_PER_PASS = 2048
@@ -150,9 +150,8 @@ class Weights:
         own = 2 * self.row_bytes + self.working_bytes  # repeated requests share a row, which is copied
         drawing = 5 * self.row_bytes  # the masses in fp32 and fp64
         if self.device.type == "cpu":  # drawn a few rows at a time
-            left = self.memory.room(ROWS) - CACHED_ROWS * drawing
-            if left >= CACHED_ROWS * own:
-                return max(1, min(at_most, left // own))
+            left = self.memory.room(ROWS) - min(cached_rows(self.vocabulary_size), at_most) * drawing
+            return max(1, min(at_most, left // own))
         return self.memory.fits(ROWS, own + drawing, at_most=at_most)
 
     def _block(self, layer: int) -> Any | None:
@@ -213,7 +212,8 @@ class Weights:
         Raises: NumericalFailure if a row is NaN or infinite.
         """
         normalisers = []
-        for part in logits.split(CACHED_ROWS if logits.device.type == "cpu" else max(len(logits), 1)):
+        rows = cached_rows(logits.shape[-1]) if logits.device.type == "cpu" else max(len(logits), 1)
+        for part in logits.split(rows):
             normaliser = torch.logsumexp(part, dim=-1, keepdim=True)
             part.sub_(normaliser)
             normalisers.append(normaliser)

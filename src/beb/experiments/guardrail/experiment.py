@@ -30,6 +30,7 @@ from beb.experiments.store import Store
 from beb.experiments.subjects import Places, Subjects, load_subjects
 from beb.experiments.tasks import Tasks
 from beb.interfaces.language_model import LanguageModel
+from beb.models.hardware import Hardware
 from beb.models.scoring import text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.exact_guardrail import most_neutral_sentence
@@ -151,15 +152,17 @@ def guardrail(
     spec: GuardrailSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> GuardrailRecord:
     """Put the same misaligning prompts to a model with and without guardrails, and measure what each one buys.
 
-    model, behavior, out, offline, progress: as in `beb.measure`. spec: everything else, the guardrails in `systems`.
+    model, behavior, out, offline, hardware, progress: as in `beb.measure`. spec: everything else, the guardrails in
+    `systems`.
     Returns: a GuardrailRecord; `result.guardrails[0].area_shift.value, .low, .high`, `result.to_frame()`.
     Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Definitions 3, 4 and 6, Theorem 2, Appendix N.
     """
     complete = make_spec(GuardrailSpec, (spec or GuardrailSpec()).model_dump() | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(GUARDRAIL.name, complete)
-    return run_experiment(GUARDRAIL, complete, folder, offline=offline, progress=progress)
+    return run_experiment(GUARDRAIL, complete, folder, offline=offline, hardware=hardware, progress=progress)
