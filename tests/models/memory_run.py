@@ -52,8 +52,6 @@ def work(model: HuggingFaceModel, given: dict[str, Any]) -> list[float]:
         sequences = [text(n), *(text(60) for _ in range(6))]
         scores = score_sequences(sequences, models, divergences=[("p", "q")])
         return [float(v.sum()) for s in scores for v in (s.log_probs["p"], s.log_probs["q"], s.kl["p", "q"])]
-    if given["what"] == "features":
-        return np.asarray(model.hidden_states([model.decode(text(n))], 1)).ravel().tolist()
     if given["what"] == "nested":  # answers after the beginnings of one long text, and after many short ones
         long = text(n)
         asked = [SampleRequest(start + long[:k], 1, 8, i) for i, k in enumerate((n, n - 90, n // 2, 100, 9))]

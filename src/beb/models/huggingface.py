@@ -27,7 +27,7 @@ from beb.models.decode import sample_requests
 from beb.models.devices import Placement, place
 from beb.models.fingerprint import checkpoint_fingerprint
 from beb.models.hardware import Hardware
-from beb.models.memory import KEPT, Footprint, is_out_of_memory, memory_errors
+from beb.models.memory import KEPT, Footprint, is_out_of_memory, memory_errors, until_done
 from beb.models.quiet import quiet_loading
 from beb.models.rowcache import supports_rows
 from beb.models.sentences import SentenceRule
@@ -102,18 +102,20 @@ class WholePasses(Distributions):
 
     def _rows(self, k: int, row: int) -> tuple[int, torch.Tensor]:
         """Rows that follow one another, with the one asked for among them, and the number of the first of them."""
-        held, size, rows = self._held
+        held, size, _ = self._held
         if not held <= row < held + size:
             self._held = (0, 0, torch.empty(0))
-            at_most = int(self._edges[k + 1]) - row
-            size = self._weights.memory.fits(KEPT / 8, self._weights.row_bytes, at_most=at_most)
-            first = self._n_start - 1 + row - int(self._edges[k])
-            with torch.inference_mode(), self._weights.activated(self._swap), memory_errors(self._weights.name):
-                logits = self._weights.full_logits(self._contexts[k], rows=range(first, first + size))
-                rows = self._weights.log_softmax_(logits)
-            held = row
-            self._held = (held, size, rows)
-        return held, rows
+            until_done(self._weights.memory, lambda: self._run(k, row))
+        return self._held[0], self._held[2]
+
+    def _run(self, k: int, row: int) -> None:
+        """Hold as many rows of text k, from one on, as there is room for."""
+        at_most = int(self._edges[k + 1]) - row
+        size = self._weights.memory.fits(KEPT / 8, self._weights.row_bytes, at_most=at_most)
+        first = self._n_start - 1 + row - int(self._edges[k])
+        with torch.inference_mode(), self._weights.activated(self._swap), memory_errors(self._weights.name):
+            logits = self._weights.full_logits(self._contexts[k], rows=range(first, first + size))
+            self._held = (row, size, self._weights.log_softmax_(logits))
 
 
 class HuggingFaceModel(LanguageModel):

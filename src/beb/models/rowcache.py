@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from beb.models.memory import PASS
+from beb.errors import OutOfMemory
+from beb.models.memory import PASS, is_out_of_memory
 from beb.models.sharing import Seat, Seating, shared_attention
 from beb.models.sizes import kv_bytes, token_bytes
 from beb.models.weights import Weights
@@ -230,7 +231,11 @@ def supports_rows(weights: Weights) -> bool:
         hidden = cache.extend([texts[0][8:], texts[1][5:]], seating=seating)[:, -1]
         rows = weights.logits(hidden)
         whole = torch.stack([weights.full_logits(text)[-1] for text in texts])
-    except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
+    except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"{weights.name}: out of memory on the first {len(first)} tokens; use dtype bf16"
+            ) from error
         return False
     tolerance = 1e-3 if weights.dtype == torch.float32 else 0.05 * float(whole.abs().max())
     return bool((rows - whole).abs().max() <= tolerance)

@@ -15,7 +15,7 @@ from beb.errors import ModelError, NumericalFailure
 from beb.models.devices import memory_budget, require_loaded
 from beb.models.hardware import Hardware
 from beb.models.linears import use_fast_linears
-from beb.models.memory import PASS, ROWS, Memory, cached_rows, memory_errors, until_done
+from beb.models.memory import PASS, ROWS, Memory, cached_rows, is_out_of_memory, memory_errors, until_done
 from beb.models.sizes import token_bytes
 
 TOKENS_PER_PASS = 2048
@@ -140,10 +140,10 @@ class Weights:
         """Bytes that one row of the vocabulary takes besides, while it is made."""
         return self.vocabulary_size * (0 if self.dtype == torch.float32 else self.dtype.itemsize)
 
-    def pass_tokens(self, columns: int, *, extra: float = 0.0) -> int:
+    def pass_tokens(self, columns: int, *, extra: float = 0.0, at_most: int = TOKENS_PER_PASS) -> int:
         """Tokens that one forward pass may have. columns: what each attends to. extra: further bytes for each token."""
         size = token_bytes(self.module, itemsize=self.dtype.itemsize, columns=columns) + extra
-        return self.memory.fits(PASS, size, at_most=TOKENS_PER_PASS)
+        return self.memory.fits(PASS, size, at_most=at_most)
 
     def rows_at_once(self, at_most: int) -> int:
         """Rows of the vocabulary that may be drawn from together."""
@@ -255,7 +255,9 @@ class Weights:
             return True  # NaN weights: every request will be refused by `require_finite`, which says so
         try:
             split = self.logits(self.hidden_rows([probe])[0])
-        except (RuntimeError, TypeError, AttributeError, ValueError):
+        except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             return False
         # bf16 matrix products of another shape round differently; the differences that matter here are of order 1.
         tolerance = _CHECK_TOLERANCE if self.dtype == torch.float32 else 0.05 * float(whole.abs().max())
@@ -280,7 +282,8 @@ class Weights:
                 chosen = [left[k] for k in batch]
                 with torch.inference_mode(), foreign_errors(self.name):
                     first = sequences[chosen[0]]
-                    pieces = long(first) if long is not None and len(first) > limit else None
+                    fits = self.pass_tokens(len(first), extra=extra, at_most=len(first)) == len(first)
+                    pieces = None if long is None or fits else long(first)
                     states = states_of(self._inputs([sequences[i] for i in chosen])) if pieces is None else pieces[None]
                     for row, i in enumerate(chosen):
                         keep(i, states[row, : len(sequences[i])])

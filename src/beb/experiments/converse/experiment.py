@@ -90,8 +90,8 @@ def converse(
 ) -> ConverseRecord:
     """Hold conversations with a model whose user speaks for P₋ (and, as a control, for P₊), and measure every turn.
 
-    model, behavior, out, offline, hardware: as `beb.measure`. spec: everything else; its model and behavior are replaced
-    by the two arguments. A world converses in the plain format only.
+    model, behavior, out, offline, hardware: as `beb.measure`. spec: everything else; its model and behavior are
+    replaced by the two arguments. A world converses in the plain format only.
     Returns: a ConverseRecord. Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Theorem 3.
     """
