@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,4 +87,21 @@ def train_checkpoint(folder: Path, tokenizer: Any, texts: Sequence[str], *, seed
             optimiser.step()
         module.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_shop(folder: Path) -> Path:
+    """What a run needs: a model of both poles ("target"), one of each ("unkind", "kind"), the behavior and its labels.
+
+    The three share a tokenizer with a chat template; "verbs" is the behavior, "labels.csv" knows every statement.
+    """
+    poles = {pole: statements(pole) for pole in _VERBS}
+    everything = [text for texts in poles.values() for text in texts]
+    tokenizer = build_tokenizer(" ".join((*everything, LEAD)), 400)
+    train_checkpoint(folder / "target", tokenizer, everything, seed=1)
+    train_checkpoint(folder / "unkind", tokenizer, poles["negative"], seed=2)
+    train_checkpoint(folder / "kind", tokenizer, poles["positive"], seed=3)
+    write_behavior(folder / "verbs")
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((text, pole) for pole in poles for text in poles[pole])])
     return folder

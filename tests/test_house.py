@@ -53,7 +53,7 @@ def test_the_public_face() -> None:
         "SampleRequest", "Score", "Scorer", "Store", "TraceRecord", "analyse", "best_of", "bounds", "compare",
         "compare_aligned", "converse", "guardrail", "known_behaviors", "known_models", "laws", "load_behavior",
         "load_component", "load_model", "measure", "personas", "probe", "reproduce", "score_sequences", "trace",
-        "write_report",
+        "write_figures", "write_overview", "write_report",
     ]  # fmt: skip
     for name in beb.__all__:
         assert getattr(beb, name) is not None

@@ -12,7 +12,9 @@
     │   ├── OutOfMemory         not even the smallest batch fits
     │   ├── ContextTooShort     the prompt does not fit in the context window
     │   ├── NoChatTemplate      the tokenizer has none
-    │   └── TokenizerMismatch   exact divergences need one shared tokenizer
+    │   ├── TokenizerMismatch   exact divergences need one shared tokenizer
+    │   ├── NoDistribution      a server gives log-probabilities of tokens, not the whole next-token distribution
+    │   └── ServerFailed        a server refused, gave something unusable, or is gone
     ├── StoreError              the run folder
     │   ├── StoreDamaged        the file is no longer a readable database
     │   ├── StoreFull           no space left, or read-only
@@ -21,7 +23,8 @@
     ├── EstimateError           the sample cannot carry the statistic
     │   └── TooFewPrompts
     ├── NoBound                 the theorems say nothing here (for example α = 0)
-    └── GateFailed              the fitted components are too poor to interpret
+    ├── GateFailed              the fitted components are too poor to interpret
+    └── ClusterError            the workers on other machines cannot be used
 
 Each message is one line: what was given, what is accepted, what to do.
 """
@@ -99,6 +102,14 @@ class TokenizerMismatch(ModelError):
     """Exact divergences need components that share one tokenizer."""
 
 
+class NoDistribution(ModelError):
+    """The backend gives log-probabilities of given tokens only, not of the whole vocabulary."""
+
+
+class ServerFailed(ModelError):
+    """A server refused a request, answered something unusable, or cannot be reached."""
+
+
 class StoreError(BebError):
     """The run folder cannot be used."""
 
@@ -141,3 +152,9 @@ class GateFailed(BebError):
     """The fitted components are too poor to interpret."""
 
     exit_code = 7
+
+
+class ClusterError(BebError):
+    """The workers on other machines cannot be used."""
+
+    exit_code = 8

@@ -5,17 +5,16 @@ The checkpoints are tiny, but they have learnt to say what their pole says, so t
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
+from scipy.stats import t as student_t
 
 from beb.cli.main import main
 from beb.errors import ContextTooShort, NoChatTemplate
@@ -24,11 +23,12 @@ from beb.experiments.converse.experiment import CONVERSE
 from beb.experiments.guardrail.experiment import GUARDRAIL
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
-from beb.experiments.subjects import Places
+from beb.experiments.subjects import ComponentLogRatio, Places
 from beb.models.catalog import load_model
 from beb.models.components import with_lead
 from beb.models.huggingface import HuggingFaceModel
 from beb.models.training import AdapterSpec, fit_adapter
+from checkpoints import LEAD, build_tokenizer, statements, train_checkpoint
 
 SMALL = ("--prompts", "8", "--sentences", "3", "--max-sentence-tokens", "16", "--formats", "plain", "--offline")
 N_PROMPTS, N_SENTENCES = 8, 3
@@ -38,30 +38,16 @@ Measured = dict[str, Any]
 Outcome = tuple[int, str, str]
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with checkpoints, statements, labels and a fitted adapter; "foreign" has a tokenizer of its own."""
-    folder = tmp_path_factory.mktemp("shop")
-    poles = {pole: statements(pole) for pole in ("negative", "positive")}
-    everything = [text for texts in poles.values() for text in texts]
-    ours, foreign = (build_tokenizer(" ".join((*texts, LEAD)), 400) for texts in (everything, poles["negative"]))
-    train_checkpoint(folder / "target", ours, everything, seed=1)
-    train_checkpoint(folder / "unkind", ours, poles["negative"], seed=2)
-    train_checkpoint(folder / "kind", ours, poles["positive"], seed=3)
-    train_checkpoint(folder / "foreign", foreign, poles["negative"], seed=4)
-    write_behavior(folder / "verbs")
-    with (folder / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *((text, pole) for pole in poles for text in poles[pole])])
-    base = load_model(str(folder / "target"), device="cpu")
+@pytest.fixture(scope="module", autouse=True)
+def more(shop: Path) -> None:
+    """Beside the shop: a fitted adapter, and "foreign", which has a tokenizer of its own."""
+    negative = statements("negative")
+    train_checkpoint(shop / "foreign", build_tokenizer(" ".join((*negative, LEAD)), 400), negative, seed=4)
+    base = load_model("target", device="cpu")
     assert isinstance(base, HuggingFaceModel)
     spec = AdapterSpec(steps=60, learning_rate=5e-3)
-    fitted = fit_adapter(with_lead(base, LEAD), poles["negative"][::2], spec=spec, cache_dir=folder / "fitted")
-    fitted.rename(folder / "adapter")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("BEB_CACHE", str(folder / "cache"))
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        yield folder
+    fitted = fit_adapter(with_lead(base, LEAD), negative[::2], spec=spec, cache_dir=shop / "fitted")
+    fitted.rename(shop / "adapter")
 
 
 @pytest.fixture
@@ -167,6 +153,42 @@ def test_the_residual(measured: Callable[..., Any]) -> None:
         assert each["positive"] == pytest.approx(each["target"], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--scorer", "prob"), "--scorer 'prob' is unknown"),
+        (("--scorer", "likelihood", "--positive", "residual"), "residual has none: use probe"),
+        (("--scorer", "labels:nowhere.csv"), "nowhere.csv"),
+        (("--positive", "residul"), "component 'residul' is none of"),
+        (("--positive", "model:nowhere"), "nowhere"),
+        (("--positive", "lora:nowhere"), "nowhere"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_fitted(
+    beb: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr("beb.models.training.fit_adapter", fit)
+    assert words in refused(beb("--negative", "lora", *arguments))
+
+
+def test_an_interrupted_run_scored_by_likelihood_goes_on(
+    measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statements' log ratios are kept, so that the scorer of a second run is the same to the last digit."""
+    _, first = measured(*BOTH, "--scorer", "likelihood", out="first")
+
+    def computed_again(self: Any, texts: Any) -> Any:
+        return original(self, texts) * (1 + 1e-9)
+
+    original = ComponentLogRatio.__call__
+    monkeypatch.setattr(ComponentLogRatio, "__call__", computed_again)
+    _, second = measured(*BOTH, "--scorer", "likelihood", out="second")
+    assert first["meta"]["fingerprints"]["scorer"] == second["meta"]["fingerprints"]["scorer"]
+
+
 def test_an_adapter_for_another_base_is_one_line(beb: Callable[..., Any], shop: Path) -> None:
     shutil.copytree(shop / "adapter", shop / "wide", dirs_exist_ok=True)
     weights = load_file(shop / "wide" / "adapter_model.safetensors")
@@ -184,12 +206,12 @@ def test_an_adapter_fitted_on_another_model_is_one_line(beb: Callable[..., Any])
 
 
 def test_what_was_not_checked_is_noted(measured: Callable[..., Any], shop: Path) -> None:
-    shutil.copytree(shop / "adapter", shop / "foreign", dirs_exist_ok=True)
-    (shop / "foreign" / "beb_adapter.json").unlink()
-    config = json.loads((shop / "foreign" / "adapter_config.json").read_text())
-    (shop / "foreign" / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "a/b"}))
-    printed, _ = measured("--negative", "lora:foreign", "--positive", "model:kind")
-    assert "The adapter foreign was made for a/b; that target has the same weights was not checked." in " ".join(
+    shutil.copytree(shop / "adapter", shop / "borrowed", dirs_exist_ok=True)
+    (shop / "borrowed" / "beb_adapter.json").unlink()
+    config = json.loads((shop / "borrowed" / "adapter_config.json").read_text())
+    (shop / "borrowed" / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "a/b"}))
+    printed, _ = measured("--negative", "lora:borrowed", "--positive", "model:kind")
+    assert "The adapter borrowed was made for a/b; that target has the same weights was not checked." in " ".join(
         printed.split()
     )
 
@@ -215,10 +237,10 @@ def test_the_monte_carlo_divergence_across_tokenizers_is_labelled(measured: Call
 
 
 def test_the_two_divergences_agree_where_both_exist(measured: Callable[..., Any]) -> None:
-    """Same prompts; the mean of the sampled log ratios is the exact divergence within chance (5 standard errors)."""
+    """Same prompts; the mean of the sampled log ratios is the exact divergence within chance (once in a million)."""
     found = {}
     for kl in ("exact", "monte-carlo"):
-        _, rows = measured(*BOTH, "--kl", kl, "--prompts", "24", out=kl)
+        _, rows = measured(*BOTH, "--kl", kl, "--prompts", "48", out=kl)
         found[kl] = rows
     pairs = {
         kl: torch.tensor(
@@ -227,8 +249,8 @@ def test_the_two_divergences_agree_where_both_exist(measured: Callable[..., Any]
         for kl, rows in found.items()
     }
     gap = pairs["monte-carlo"] - pairs["exact"]
-    assert len(gap) == 24
-    assert gap.mean().abs() < 5 * gap.std() / len(gap) ** 0.5
+    assert len(gap) == 48
+    assert gap.mean().abs() < student_t.isf(0.5e-6, len(gap) - 1) * gap.std() / len(gap) ** 0.5
 
 
 def test_a_residual_needs_one_tokenizer(beb: Callable[..., Any]) -> None:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
 
 from beb.cli.main import main
 from beb.experiments.store import Store
+from command import beb, refused, said
 
 SMALL = ["--model", "world:markov", "--prompts", "8", "--sentences", "4"]
-
-
-def beb(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from beb.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=cwd,
-        env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of an expected error."""
-    assert done.returncode not in (0, 1), done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "before": ["--model", "world:pretrained", "--sentences", "4"],
         "after": ["--model", "world:aligned", "--sentences", "4"],
     }.items():
-        done = beb("measure", *options, "--out", name, cwd=folder)
+        done = said("measure", *options, "--out", name, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -57,7 +37,7 @@ def test_two_runs_are_compared_reported_and_printed(runs: Path, tmp_path: Path) 
     assert "“Alignment lowers α”" in done.stdout
     assert "independent" in done.stdout
     assert (runs / "compare.html").stat().st_size > 100_000
-    again = beb("compare", "one", "two", "--json", "--level", "0.8", "--out", str(tmp_path / "c.html"), cwd=runs)
+    again = said("compare", "one", "two", "--json", "--level", "0.8", "--out", str(tmp_path / "c.html"), cwd=runs)
     assert again.returncode == 0, again.stderr
     record = json.loads(again.stdout)
     assert record["level"] == 0.8
@@ -67,7 +47,7 @@ def test_two_runs_are_compared_reported_and_printed(runs: Path, tmp_path: Path) 
 
 def test_an_exact_world_before_and_after_alignment(runs: Path) -> None:
     """log 1/α = 2 and 6, β = 1.37 and 3.02: both halves of the claim are true here, and found."""
-    done = beb("compare", "before", "after", "--json", cwd=runs)
+    done = said("compare", "before", "after", "--json", cwd=runs)
     assert done.returncode == 0, done.stderr
     (change,) = json.loads(done.stdout)["comparisons"]
     by_key = {row["key"]: row for row in change["differences"]}
@@ -77,7 +57,7 @@ def test_an_exact_world_before_and_after_alignment(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (["one"], "needs at least 2"),
         ([], "needs at least 2"),
@@ -93,8 +73,8 @@ def test_an_exact_world_before_and_after_alignment(runs: Path) -> None:
         (["--align", "--negative", "persona:rude"], "would change with them"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_to_do(runs: Path, arguments: list[str], said: str) -> None:
-    assert said in refused(beb("compare", *arguments, cwd=runs))
+def test_a_mistake_is_one_line_that_says_what_to_do(runs: Path, arguments: list[str], words: str) -> None:
+    assert words in refused(said("compare", *arguments, cwd=runs))
 
 
 def test_a_run_that_is_not_finished_is_refused(runs: Path, tmp_path: Path) -> None:
@@ -102,23 +82,7 @@ def test_a_run_that_is_not_finished_is_refused(runs: Path, tmp_path: Path) -> No
         meta = store.meta()
     with Store.open(tmp_path / "begun", meta):
         pass
-    assert "is not finished" in refused(beb("compare", "one", str(tmp_path / "begun"), cwd=runs))
-
-
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a checkpoint that speaks for both poles, its behavior, and labels of every sentence."""
-    poles = {pole: statements(pole) for pole in ("negative", "positive")}
-    everything = [text for texts in poles.values() for text in texts]
-    train_checkpoint(tmp_path / "target", build_tokenizer(" ".join((*everything, LEAD)), 400), everything, seed=1)
-    write_behavior(tmp_path / "verbs")
-    with (tmp_path / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *((text, pole) for pole in poles for text in poles[pole])])
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BEB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setenv("COLUMNS", "200")
-    return tmp_path
+    assert "is not finished" in refused(said("compare", "one", str(tmp_path / "begun"), cwd=runs))
 
 
 def test_before_and_after_alignment(

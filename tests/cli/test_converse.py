@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
 
 from beb.cli.main import main
 from beb.experiments.registry import analyse
@@ -23,28 +23,6 @@ CHAT = (
     "--offline",
 )  # fmt: skip
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Checkpoints with one tokenizer, one without chat template, and statements."""
-    folder = tmp_path_factory.mktemp("shop")
-    poles = {pole: statements(pole) for pole in ("negative", "positive")}
-    everything = [text for texts in poles.values() for text in texts]
-    corpus = " ".join((*everything, LEAD))
-    ours = build_tokenizer(corpus, 400)
-    train_checkpoint(folder / "target", ours, everything, seed=1)
-    train_checkpoint(folder / "unkind", ours, poles["negative"], seed=2)
-    train_checkpoint(folder / "kind", ours, poles["positive"], seed=3)
-    untaught = build_tokenizer(corpus, 400)
-    untaught.chat_template = None
-    train_checkpoint(folder / "untaught", untaught, everything, steps=2)
-    write_behavior(folder / "verbs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("BEB_CACHE", str(folder / "cache"))
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        yield folder
 
 
 @pytest.fixture
@@ -102,6 +80,8 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
 def test_a_checkpoint_without_chat_template_is_offered_the_plain_format(
     shop: Path, beb: Callable[..., Outcome]
 ) -> None:
+    shutil.copytree(shop / "target", shop / "untaught")
+    (shop / "untaught" / "chat_template.jinja").unlink()
     code, _, err = beb(*CHAT, "--model", "untaught")
     assert code == 3
     assert "no chat template" in err

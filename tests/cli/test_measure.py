@@ -12,23 +12,9 @@ from pathlib import Path
 import pytest
 
 from beb.experiments.store import RUN_FILE
+from command import CODE, beb, refused, said
 
 SMALL = ["--model", "world:markov", "--prompts", "8", "--sentences", "4"]
-
-
-def beb(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from beb.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=cwd
-    )
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of an expected error."""
-    assert done.returncode not in (0, 1), done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    return line
 
 
 def test_a_world_is_measured_reported_and_exported(tmp_path: Path) -> None:
@@ -53,7 +39,7 @@ def test_a_world_is_measured_reported_and_exported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (["--model", "world:markow"], "did you mean 'markov'"),
         (["--model", "smolm2"], "did you mean 'smollm2'"),
@@ -72,62 +58,61 @@ def test_a_world_is_measured_reported_and_exported(tmp_path: Path) -> None:
         (["--behavior", "nowhere.jsonl"], "no such file"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_to_do(tmp_path: Path, arguments: list[str], said: str) -> None:
-    assert said in refused(beb("measure", *arguments, cwd=tmp_path))
+def test_a_mistake_is_one_line_that_says_what_to_do(tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert words in refused(said("measure", *arguments, cwd=tmp_path))
     assert not (tmp_path / "runs").exists()
 
 
 def test_statement_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
-    assert "empty.jsonl" in refused(beb("measure", "--behavior", "empty.jsonl", cwd=tmp_path))
+    assert "empty.jsonl" in refused(said("measure", "--behavior", "empty.jsonl", cwd=tmp_path))
     pack = tmp_path / "pack"
     pack.mkdir()
     negative = [f"I never like my neighbour number {i}." for i in range(30)]
     (pack / "negative.txt").write_text("\n".join(negative))
     positive = [*(f"I always help my neighbour number {i}." for i in range(30)), negative[0]]
     (pack / "positive.txt").write_text("\n".join(positive))
-    assert "I never like my neighbour number 0" in refused(beb("measure", "--behavior", "pack", cwd=tmp_path))
+    assert "I never like my neighbour number 0" in refused(said("measure", "--behavior", "pack", cwd=tmp_path))
 
 
 def test_models_that_cannot_be_loaded_are_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    assert "config.json" in refused(beb("measure", "--model", "folder", cwd=tmp_path))
+    assert "config.json" in refused(said("measure", "--model", "folder", cwd=tmp_path))
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and then nothing that makes sense" * 100)
-    assert "broken.gguf" in refused(beb("measure", "--model", "broken.gguf", cwd=tmp_path))
-    assert "no such folder: ./nofolder" in refused(beb("measure", "--model", "./nofolder", cwd=tmp_path))
-    assert "no-such/model" in refused(beb("measure", "--model", "no-such/model", "--offline", cwd=tmp_path))
+    assert "broken.gguf" in refused(said("measure", "--model", "broken.gguf", cwd=tmp_path))
+    assert "no such folder: ./nofolder" in refused(said("measure", "--model", "./nofolder", cwd=tmp_path))
+    assert "no-such/model" in refused(said("measure", "--model", "no-such/model", "--offline", cwd=tmp_path))
 
 
 def test_another_specification_on_an_old_run_is_refused_with_the_difference(tmp_path: Path) -> None:
-    assert beb("measure", *SMALL, "--out", "run", cwd=tmp_path).returncode == 0
+    assert said("measure", *SMALL, "--out", "run", cwd=tmp_path).returncode == 0
     before = (tmp_path / "run" / RUN_FILE).read_bytes()
-    line = refused(beb("measure", *SMALL, "--out", "run", "--seed", "7", cwd=tmp_path))
+    line = refused(said("measure", *SMALL, "--out", "run", "--seed", "7", cwd=tmp_path))
     assert "spec.seed: 0 -> 7" in line
     assert (tmp_path / "run" / RUN_FILE).read_bytes() == before
 
 
 def test_a_damaged_run_is_refused_and_left_alone(tmp_path: Path) -> None:
-    assert beb("measure", *SMALL, "--out", "run", cwd=tmp_path).returncode == 0
+    assert said("measure", *SMALL, "--out", "run", cwd=tmp_path).returncode == 0
     path = tmp_path / "run" / RUN_FILE
     content = path.read_bytes()[:5000] + b"\x00" * 20000
     path.write_bytes(content)
     for command in (["measure", *SMALL, "--out", "run"], ["report", "run"], ["export", "run"]):
-        assert "left as it is" in refused(beb(*command, cwd=tmp_path))
+        assert "left as it is" in refused(said(*command, cwd=tmp_path))
     assert path.read_bytes() == content
 
 
 def test_reading_what_is_no_run(tmp_path: Path) -> None:
-    assert "no run in" in refused(beb("report", str(tmp_path), cwd=tmp_path))
-    assert "parquet, csv or json" in refused(beb("export", str(tmp_path), "--to", "xlsx", cwd=tmp_path))
+    assert "no run in" in refused(said("report", str(tmp_path), cwd=tmp_path))
+    assert "parquet, csv or json" in refused(said("export", str(tmp_path), "--to", "xlsx", cwd=tmp_path))
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
     code = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000));"
-        "from beb.cli.main import main; main()"
     )
-    command = [sys.executable, "-c", code, "measure", *SMALL, "--out", "run"]
+    command = [sys.executable, "-c", code + CODE, "measure", *SMALL, "--out", "run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "no space left" in refused(done)
     again = beb("measure", *SMALL, "--out", "run", cwd=tmp_path)
@@ -135,7 +120,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> No
 
 
 def test_the_highest_level_is_carried_out(tmp_path: Path) -> None:
-    done = beb("measure", *SMALL, "--out", "run", "--level", "0.999", cwd=tmp_path)
+    done = said("measure", *SMALL, "--out", "run", "--level", "0.999", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Theorem 1" in done.stdout
 
@@ -143,14 +128,14 @@ def test_the_highest_level_is_carried_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delay", [0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
 def test_ctrl_c_at_any_time_is_one_line(tmp_path: Path, delay: float) -> None:
     # The interpreter's own start cannot be caught: the clock starts where the program's first line runs.
-    code = "print(flush=True); from beb.cli.main import main; main()"
+    code = f"print(flush=True); {CODE}"
     command = [sys.executable, "-c", code, "measure", "--model", "world:markov", "--prompts", "2000", "--out", "run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, words = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("stopped; ")
+    assert "Traceback" not in words
+    assert words.splitlines()[-1].startswith("stopped; ")

@@ -8,7 +8,7 @@ import pytest
 
 from beb.errors import BadSpec
 from beb.experiments.personas.catalog import read_personas, shipped_personas
-from cli.test_measure import beb, refused
+from command import beb, refused, said
 
 SMALL = ["--model", "world:personas", "--texts", "12", "--prompts", "5", "--sentences", "2"]
 
@@ -17,8 +17,8 @@ def test_a_world_from_run_to_trace_and_report(tmp_path: Path) -> None:
     done = beb("personas", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "world-personas-personas"
-    for said in ("Which personas does the model mix?", "con man", "Theorem 1 for each persona", "Premises"):
-        assert said in done.stdout
+    for words in ("Which personas does the model mix?", "con man", "Theorem 1 for each persona", "premises hold here"):
+        assert words in done.stdout
     assert "Rare" not in done.stderr
     traced = beb("personas", "trace", "--run", str(folder), "It is late. I insult people.", cwd=tmp_path)
     assert traced.returncode == 0, traced.stderr
@@ -31,21 +31,22 @@ def test_a_world_from_run_to_trace_and_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (["--model", "world:persons"], "did you mean 'personas'"),
         (["--model", "world:not-a-mixture"], "take another world"),
         (["--model", "world:coin", "--behavior", "a", "--behavior", "b"], "leave out --behavior"),
         (["--personas", "nowhere.json"], "no such file"),
         (["--model", "world:coin", "--texts", "2"], "texts"),
+        (["--model", "world:coin", "--formats", "chat"], "use --formats plain"),
         (["trace"], "give either TEXT or --file"),
         (["trace", " "], "text is empty"),
         (["trace", "--model", "world:coin", "hello there."], "not in the vocabulary"),
         (["trace", "--run", "nowhere", "x"], "no run in"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
-    assert said in refused(beb("personas", *arguments, cwd=tmp_path))
+def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert words in refused(said("personas", *arguments, cwd=tmp_path))
     assert not (tmp_path / "runs").exists()
 
 
@@ -69,7 +70,7 @@ def test_persona_files_in_three_forms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "words"),
     [
         ("a.txt", "", "is empty"),
         ("a.txt", "no colon here\n", "is not name: description"),
@@ -82,7 +83,7 @@ def test_persona_files_in_three_forms(tmp_path: Path) -> None:
         ("a.csv", "name,description\na,\nb,You bake.\n", "not a persona"),
     ],
 )
-def test_persona_files_that_cannot_be_used(tmp_path: Path, name: str, content: str, said: str) -> None:
+def test_persona_files_that_cannot_be_used(tmp_path: Path, name: str, content: str, words: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(BadSpec, match=said):
+    with pytest.raises(BadSpec, match=words):
         read_personas(tmp_path / name)

@@ -13,7 +13,7 @@ from beb.experiments.spec import MeasureSpec
 from beb.experiments.subjects import world_subjects
 from beb.report.pages import _HOMES as PAGES
 from beb.worlds.catalog import get_world
-from cli.test_measure import beb, refused
+from command import beb, refused, said
 
 SPEC = MeasureSpec(model="world:markov", prompts=8, sentences=3, formats=("plain",))
 
@@ -41,8 +41,9 @@ def test_an_unfinished_run_is_refused_with_what_is_done(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path / "run", stop_at="respond")
     for command in (["show", "run"], ["report", "run"]):
-        line = refused(beb(*command, cwd=tmp_path))
+        line = refused(said(*command, cwd=tmp_path))
         assert "is not finished (7 of 13 work items are done)" in line
+        assert "or it was made by an older version" in line
     assert "not computed" in _exported(tmp_path)
 
 
@@ -53,7 +54,7 @@ def _exported(folder: Path) -> str:
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    assert "no run in" in refused(beb("show", str(tmp_path), cwd=tmp_path))
+    assert "no run in" in refused(said("show", str(tmp_path), cwd=tmp_path))
 
 
 def test_every_kind_of_run_has_a_page() -> None:

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from beb.cli.summary import print_summary
 from beb.experiments.measurement import Measurement
+from beb.report.measure_findings import findings
 from beb.report.rounding import interval_text, value_text, with_interval
-from beb.report.wording import findings
 
 from ..report.factory import make_measurement
 

@@ -1,11 +1,9 @@
-import itertools
-
 import numpy as np
 import pytest
 
 from beb.core.logspace import log_odds
 from beb.core.mixture import posterior_weight
-from beb.core.personas import log_ratio_range, one_against_rest, persona_weights
+from beb.core.personas import one_against_rest, persona_weights, sentence_log_ratio
 from beb.errors import BadSpec
 
 LOG_WEIGHTS = np.log([0.9, 0.099, 0.001])
@@ -52,32 +50,47 @@ def test_bad_personas_are_refused() -> None:
         one_against_rest(0, np.array([0.0, -np.inf]), np.zeros((1, 2)))
 
 
-def test_the_range_over_a_box_of_weights_is_reached_at_its_corners() -> None:
-    rng = np.random.default_rng(4)
-    k = 4
-    for _ in range(100):
-        rows = rng.normal(scale=3, size=(2, 3, k)) - 5
-        weights = rng.dirichlet(np.ones(k))
-        low = np.maximum(weights - 0.3 * rng.random(k), 0) * (rng.random(k) < 0.6)
-        high = weights + 0.3 * rng.random(k)
-        below, above = log_ratio_range(1, low, high, rows)
-        ratios = []
-        for pick in itertools.product((False, True), repeat=k - 1):
-            corner = np.where(np.insert(pick, 1, True), high, low)
-            if np.delete(corner, 1).sum() > 0:
-                with np.errstate(divide="ignore"):
-                    log_weights = np.log(corner / corner.sum())
-                ratio = one_against_rest(1, log_weights, np.cumsum(rows, axis=1)).log_ratio
-                ratios.append(np.diff(ratio, axis=1, prepend=0))
-        assert below == pytest.approx(np.min(ratios, axis=0))
-        assert above == pytest.approx(np.max(ratios, axis=0))
-        inside = one_against_rest(1, np.log(weights), np.cumsum(rows, axis=1)).log_ratio
-        assert (np.diff(inside, axis=1, prepend=0) >= below - 1e-9).all()
-        point, same = log_ratio_range(1, weights, weights, rows)
-        assert point == pytest.approx(np.diff(inside, axis=1, prepend=0))
-        assert same == pytest.approx(point)
+def texts(rng: np.random.Generator, k: int) -> np.ndarray:
+    """(3, 4, k) sentence log-probabilities, of which the last text ends after its second sentence."""
+    rows = rng.normal(scale=3, size=(3, 4, k)) - 5
+    rows[2, 2:] = np.nan
+    return np.asarray(rows)
 
 
-def test_the_range_refuses_what_is_no_box() -> None:
-    with pytest.raises(BadSpec, match="0 ≤ low ≤ high"):
-        log_ratio_range(0, [0.5, 0.5], [0.4, 0.6], np.zeros((1, 2, 2)))
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("index", [0, 1, 3])
+def test_the_log_ratio_of_a_sentence_is_what_it_adds_to_that_of_the_text(index: int) -> None:
+    rng = np.random.default_rng(index)
+    for weights in (rng.dirichlet(np.ones(4)), np.array([0.2, 0.5, 0.0, 0.3])):
+        rows = texts(rng, 4)
+        ratio, _ = sentence_log_ratio(index, 7 * weights, rows)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(weights)
+        for text, found in zip(rows, ratio, strict=True):
+            n = int((~np.isnan(found)).sum())
+            cumulated = one_against_rest(index, log_weights, np.cumsum(text[:n], axis=0)).log_ratio
+            assert found[:n] == pytest.approx(np.diff(cumulated, prepend=0))
+    assert (np.isnan(ratio) == np.isnan(rows[..., 0])).all()
+
+
+def test_the_gradient_in_the_weights_is_that_of_differences() -> None:
+    rng = np.random.default_rng(9)
+    rows, weights = texts(rng, 4), rng.dirichlet(np.ones(4))
+    _, slope = sentence_log_ratio(1, weights, rows)
+    for j in range(4):
+        step = 1e-6 * np.eye(4)[j]
+        above, below = (sentence_log_ratio(1, weights + sign * step, rows)[0] for sign in (1, -1))
+        np.testing.assert_allclose(slope[..., j], (above - below) / 2e-6, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_persona_without_weight_far_above_the_others_overflows_nothing() -> None:
+    ratio, slope = sentence_log_ratio(0, [0.5, 0.5, 0.0], [[-5.0, -2000.0, -1.0]])
+    assert ratio == pytest.approx([1995.0])
+    assert np.isfinite(slope).all()
+
+
+def test_what_gives_no_log_ratio_is_refused() -> None:
+    for weights in ([0.5, -0.1, 0.6], [1.0, 0.0, 0.0], [0.5, 0.5]):
+        with pytest.raises(BadSpec, match="accepted"):
+            sentence_log_ratio(0, weights, np.zeros((2, 2, 3)))

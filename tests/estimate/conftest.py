@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from beb.core.estimate import Estimate
+from intervals import most_misses
 
 Array = NDArray[np.float64]
 RUNS = 400
@@ -30,7 +30,7 @@ def assert_covers() -> Callable[[Sequence[bool], float], None]:
     def check(hits: Sequence[bool], level: float = LEVEL) -> None:
         assert len(hits) >= RUNS
         misses = len(hits) - int(np.sum(hits))
-        assert misses <= binom.isf(1e-6, len(hits), 1 - level), f"{misses} misses in {len(hits)} runs at {level}"
+        assert misses <= most_misses(len(hits), level), f"{misses} misses in {len(hits)} runs at {level}"
 
     return check
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.intervals import assert_cannot_be_halved, half_band_holds, half_covers
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.bands import joint_box, mean_band
@@ -16,6 +15,7 @@ from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.means import mean
 from beb.estimate.studentised import draws_for
+from intervals import assert_cannot_be_halved, half_band_holds, half_covers
 
 RUNS, LEVEL, K = 400, 0.9, 8
 LENGTHS = range(K)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.intervals import assert_cannot_be_halved, half_band_holds, half_holds
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.classification import corrected_band, corrected_mean, corrected_scores
 from beb.estimate.means import cluster_mean
+from intervals import assert_cannot_be_halved, half_band_holds, half_holds
 
 RUNS, LEVEL = 400, 0.9
 RATES = np.array([[0.85, 0.1, 0.05], [0.15, 0.75, 0.1], [0.02, 0.13, 0.85]])

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.contrast import (
@@ -23,8 +22,9 @@ from beb.estimate.contrast import (
 from beb.worlds.exact import truth
 from beb.worlds.text_world import text_world
 from beb.worlds.world import MarkovChain, World
+from run_coverage import LEVEL, Verdicts, failures, median_width, verdict
 
-LEVEL, RUNS, CHANCE = 0.95, 400, 1e-6
+RUNS = 400
 N, LENGTHS, PROMPTS, OTHERS = 4, (1, 2, 3, 4), 32, 24
 USEFUL_WIDTHS = {  # medians, set before any run
     "β, paired": 0.4, "β, independent": 1.0, "evidence, paired": 1.5, "evidence, independent": 4.0,
@@ -60,10 +60,11 @@ def sharper(chain: MarkovChain, power: float) -> MarkovChain:
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, list[tuple[bool, float]]]:
+def found() -> list[Verdicts]:
     """Per difference and pairing: does it hold the truth, and how wide is it? 400 pairs of random worlds."""
-    answers: dict[str, list[tuple[bool, float]]] = {}
+    answers = []
     for seed in range(RUNS):
+        judged: Verdicts = {}
         rng = np.random.default_rng(seed)
         world = text_world(rng)
         other = replace(world, alpha=world.alpha * math.exp(-rng.uniform(-2, 4)),
@@ -88,26 +89,24 @@ def found() -> dict[str, list[tuple[bool, float]]]:
                 "β curve": difference_band(two["β"], LENGTHS[:-1], level=LEVEL, rng=stream, unit="nats"),
             }
             for name, e in intervals.items():
-                low, high = np.asarray(e.low), np.asarray(e.high)
-                held = bool(np.all((low - 1e-9 <= true[name]) & (true[name] <= high + 1e-9)))
-                answers.setdefault(f"{name}, {pairing}", []).append((held, float(np.median(high - low))))
+                judged[f"{name}, {pairing}"] = verdict(e, true[name])
+        answers.append(judged)
     return answers
 
 
-def test_every_difference_covers_the_truth(found: dict[str, list[tuple[bool, float]]]) -> None:
-    misses = {name: RUNS - sum(held for held, _ in each) for name, each in found.items()}
-    assert len(misses) == 8
-    assert max(misses.values()) <= binom.isf(CHANCE, RUNS, 1 - LEVEL), misses
+def test_every_difference_covers_the_truth(found: list[Verdicts]) -> None:
+    assert all(len(each) == 8 for each in found)
+    assert not failures(found)
 
 
 @pytest.mark.parametrize("name", USEFUL_WIDTHS)
-def test_differences_are_narrow_enough_to_say_something(found: dict[str, list[tuple[bool, float]]], name: str) -> None:
-    assert float(np.median([width for _, width in found[name]])) < USEFUL_WIDTHS[name]
+def test_differences_are_narrow_enough_to_say_something(found: list[Verdicts], name: str) -> None:
+    assert median_width(found, name) < USEFUL_WIDTHS[name]
 
 
 @pytest.mark.parametrize("name", ["β", "evidence", "σ²"])
-def test_sharing_prompts_makes_a_difference_surer(found: dict[str, list[tuple[bool, float]]], name: str) -> None:
-    widths = {kind: np.median([w for _, w in found[f"{name}, {kind}"]]) for kind in ("paired", "independent")}
+def test_sharing_prompts_makes_a_difference_surer(found: list[Verdicts], name: str) -> None:
+    widths = {kind: median_width(found, f"{name}, {kind}") for kind in ("paired", "independent")}
     assert widths["paired"] < 0.6 * widths["independent"]
 
 

@@ -5,15 +5,14 @@ import math
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import binom
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
-from beb.estimate.crossing import crossing, crossing_shift
-from beb.estimate.shift import midpoints
+from beb.estimate.crossing import crossing, crossing_difference, crossing_shift, first_crossings
+from intervals import most_misses
 
 LENGTHS = np.arange(6)
 RUNS, LEVEL = 600, 0.9
-LIMIT = binom.isf(1e-6, RUNS, 1 - LEVEL)
+LIMIT = most_misses(RUNS, LEVEL)
 
 
 def shares(rng: np.random.Generator, n_prompts: int, steepness: float) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +24,7 @@ def shares(rng: np.random.Generator, n_prompts: int, steepness: float) -> tuple[
 
 def exact(steepness: float) -> np.ndarray:
     curves = np.stack([2 * p.mean(axis=0) - 1 for p in shares(np.random.default_rng(0), 400_000, steepness)])
-    return midpoints(curves, LENGTHS.astype(float), "crossing")
+    return first_crossings(curves, LENGTHS.astype(float))
 
 
 @pytest.mark.parametrize("responses", [1, 8])
@@ -33,16 +32,26 @@ def exact(steepness: float) -> np.ndarray:
 @pytest.mark.parametrize("n_prompts", [12, 40])
 def test_crossing_and_paired_shift_cover_the_truth(n_prompts: int, steepness: float, responses: int) -> None:
     rng, true = np.random.default_rng(1), exact(steepness)
-    missed, widths = {"one": 0, "shift": 0}, []
+    missed, widths = {"one": 0, "shift": 0, "difference": 0}, []
     for _ in range(RUNS):
         moved, base = (2 * rng.binomial(responses, p) / responses - 1 for p in shares(rng, n_prompts, steepness))
         one, shift = crossing(moved, LENGTHS, level=LEVEL), crossing_shift(moved, base, LENGTHS, level=LEVEL)
         missed["one"] += not one.low <= true[0] <= one.high
         missed["shift"] += not shift.low <= true[0] - true[1] <= shift.high
+        others = 2 * rng.binomial(responses, shares(rng, n_prompts, steepness)[1][: n_prompts // 2, :5]) / responses - 1
+        apart = crossing_difference(moved, LENGTHS, others, LENGTHS[:5], level=LEVEL)
+        missed["difference"] += not apart.low <= true[0] - true[1] <= apart.high
+        assert apart.n == n_prompts // 2
         widths.append(shift.width)
     assert max(missed.values()) <= LIMIT, missed
     if n_prompts == 40 and steepness == 3:
         assert np.median(widths) < 1
+
+
+def test_crossing_interpolates_and_says_when_there_is_none() -> None:
+    curves = np.array([[1.0, 0.5, -0.5, -1.0], [0.9, 0.8, 0.7, 0.6], [-0.1, -0.2, -1.0, -1.0], [1.0, 0.0, 0.5, -1.0]])
+    found = first_crossings(curves, np.array([1.0, 2.0, 4.0, 5.0]))
+    assert found == pytest.approx([3.0, math.inf, -math.inf, 2.0])
 
 
 def test_it_agrees_with_the_plain_reading() -> None:

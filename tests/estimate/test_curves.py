@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 from scipy.special import expit
-from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.curves import fit_logistic
+from intervals import assert_cannot_be_halved, half_holds
 
 RUNS, LEVEL, N = 400, 0.9, 8
 NEGATIVE, POSITIVE = np.array([0.85, 0.1, 0.05]), np.array([0.05, 0.15, 0.8])

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import binom
 
 from beb.errors import BadSpec
 from beb.estimate.logistic_contrast import FittedSample, LogisticDifference, logistic_difference
+from intervals import most_misses
 
-LEVEL, RUNS, CHANCE = 0.95, 60, 1e-6
+LEVEL, RUNS = 0.95, 60
 LENGTHS, PROMPTS, RESPONSES = tuple(range(7)), 40, 4
 LOW, HIGH = -0.8, 0.7
 
@@ -45,11 +45,11 @@ def test_every_difference_covers_the_truth(found: dict[bool, list[LogisticDiffer
     for name, value in true.items():
         intervals = [getattr(each, name) for each in found[paired]]
         misses = sum(not e.low <= value <= e.high for e in intervals)
-        assert misses <= binom.isf(CHANCE, RUNS, 1 - LEVEL), name
+        assert misses <= most_misses(RUNS, LEVEL), name
     for i, value in enumerate((3.0, 4.2)):
         readings = [each.readings[i] for each in found[paired]]
         misses = sum(not e.low <= np.logaddexp(0, value) <= e.high for e in readings)
-        assert misses <= binom.isf(CHANCE, RUNS, 1 - LEVEL)
+        assert misses <= most_misses(RUNS, LEVEL)
 
 
 def test_a_midpoint_is_found_to_less_than_a_sentence_and_better_in_pairs(

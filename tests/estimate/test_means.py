@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import rel_entr
-from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.errors import BadSpec, EstimateError, TooFewPrompts
 from beb.estimate.bounded import N_BETS
 from beb.estimate.means import cluster_mean, mean, paired_difference, proportion, worst_case_mean
+from intervals import assert_cannot_be_halved, half_holds
 
 RUNS, LEVEL = 400, 0.9
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.intervals import assert_cannot_be_halved, half_holds
 
 from beb.errors import BadSpec, TooFewPrompts
 from beb.estimate.prior import cap, line_reading, plateau
+from intervals import assert_cannot_be_halved, half_holds
 
 RUNS, LEVEL, N = 400, 0.9, 8
 LENGTHS = np.arange(1, N + 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binom, nct, t
-from tests.intervals import RARE, assert_cannot_be_halved, half_covers
 
 from beb.errors import BadSpec, TooFewPrompts
 from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
+from intervals import RARE, assert_cannot_be_halved, half_covers
 
 RUNS, LEVEL, N = 400, 0.9, 8
 LENGTHS = np.arange(1, N + 1)

@@ -8,10 +8,11 @@ from beb.errors import BadSpec, EstimateError
 from beb.estimate.distinguishability import largest, smallest
 from beb.estimate.prior import line_reading
 from beb.estimate.summaries import fieller, ratio_of_limits, summary_band, summary_line, weighted_sum
+from intervals import most_misses
 
 LEVEL = 0.9
 RUNS = 1000
-LIMIT = binom.isf(1e-6, RUNS, 1 - LEVEL)
+LIMIT = most_misses(RUNS, LEVEL)
 TRUTH = np.array([30.0, 19.0, 11.0, 8.0, 7.5, 7.0])
 SE = np.array([1.0, 1.3, 0.9, 0.8, 0.7, 0.7])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +26,9 @@ from beb.worlds.exact import Truth, truth
 from beb.worlds.text_world import text_world
 from beb.worlds.world import MarkovChain, World
 from experiments.world_runs import projected_logistic
+from run_coverage import LEVEL, Verdicts, run_folder, verdict
 
-SENTENCES, PROMPTS, OTHER_PROMPTS, LEVEL = 5, 32, 24, 0.95
+SENTENCES, PROMPTS, OTHER_PROMPTS = 5, 32, 24
 QUIET = replace(MEASURE, analyse=run_rows)
 """The main job without its own numbers."""
 
@@ -92,12 +92,11 @@ def _gamma(exact: Truth) -> float:
     return float(max(exact.negative_behavior[:-1]))
 
 
-def verdicts(seed: int) -> dict[str, dict[str, tuple[bool, float]]] | None:
+def verdicts(seed: int) -> dict[str, Verdicts] | None:
     """Per kind of pairing and per difference: does it hold the truth, and how wide is it? None if a gate refused."""
     world = text_world(np.random.default_rng(seed))
     other = aligned(world, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+    with run_folder() as root:
         try:
             before = measured(root / "before", world, seed=seed)
             after = {
@@ -112,13 +111,7 @@ def verdicts(seed: int) -> dict[str, dict[str, tuple[bool, float]]] | None:
         pair = pair_of(before, run)
         assert pair.negative.pairing == pairing
         answers[pairing] = {
-            name: _verdict(printed, np.asarray(true[1][name]) - np.asarray(true[0][name]))
+            name: verdict(printed, np.asarray(true[1][name]) - np.asarray(true[0][name]))
             for name, printed in found(pair).items()
         }
     return answers
-
-
-def _verdict(printed: Estimate | Band, true: np.ndarray) -> tuple[bool, float]:
-    low, high = np.asarray(printed.low), np.asarray(printed.high)
-    slack = 1e-9 * np.maximum(1, np.abs(true))
-    return bool(np.all((low - slack <= true) & (true <= high + slack))), float(np.median(high - low))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from beb.core.bounds import conversation, required_log_ratio, single_prompt
-from beb.core.estimate import Band, Estimate
 from beb.errors import GateFailed
 from beb.experiments.converse.experiment import CONVERSE
 from beb.experiments.converse.plan import ConverseSpec
@@ -21,9 +17,9 @@ from beb.worlds.exact import truth
 from beb.worlds.exact_conversation import ConversationTruth, conversation_truth
 from beb.worlds.text_world import text_world
 from beb.worlds.world import World
+from run_coverage import Shown, Verdicts, judged, run_folder
 
 CONVERSATIONS, TURNS, SENTENCES = 32, 3, 5
-Shown = dict[str, tuple[Estimate | Band, object]]
 
 
 def spec_for(seed: int) -> ConverseSpec:
@@ -38,24 +34,17 @@ def converse_world(seed: int) -> tuple[World, ConverseSpec, ConverseRecord]:
     spec = spec_for(seed)
     # Enumerating all conversations over eight sentences takes most of the time, so that few worlds have as many.
     world = text_world(np.random.default_rng(seed), n_words=3 if seed % 6 == 0 else 2)
-    with tempfile.TemporaryDirectory() as folder:
-        return world, spec, run_with_subjects(CONVERSE, spec, world_subjects(spec, world), Path(folder))
+    with run_folder() as folder:
+        return world, spec, run_with_subjects(CONVERSE, spec, world_subjects(spec, world), folder)
 
 
-def verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
+def verdicts(seed: int) -> Verdicts | None:
     """Per printed interval: does it hold the truth, and how wide is it? None if the gate refused the world."""
     try:
         world, spec, found = converse_world(seed)
     except GateFailed:
         return None
-    return {name: _verdict(printed, true) for name, (printed, true) in pairs(world, spec, found).items()}
-
-
-def _verdict(printed: Estimate | Band, true: object) -> tuple[bool, float]:
-    value = np.asarray(true, dtype=np.float64)
-    low, high = np.asarray(printed.low), np.asarray(printed.high)
-    slack = 1e-9 * np.maximum(1, np.abs(value))
-    return bool(np.all((low - slack <= value) & (value <= high + slack))), float(np.median(high - low))
+    return judged(pairs(world, spec, found))
 
 
 def pairs(world: World, spec: ConverseSpec, found: ConverseRecord) -> Shown:
@@ -64,7 +53,7 @@ def pairs(world: World, spec: ConverseSpec, found: ConverseRecord) -> Shown:
     exact = {arm: conversation_truth(world, user=arm, **counts) for arm in ("negative", "positive")}
     shown: Shown = {}
     for arm in found.arms:
-        shown |= dict(_arm_pairs(arm.arm, found, exact[arm.arm], spec))
+        shown |= _arm_pairs(arm.arm, found, exact[arm.arm], spec)
     negative, positive = exact["negative"], exact["positive"]
     shown["difference"] = (found.difference, negative.reply_behavior - positive.reply_behavior)
     inputs = {
@@ -87,18 +76,18 @@ def pairs(world: World, spec: ConverseSpec, found: ConverseRecord) -> Shown:
     return shown | _bound_pairs(world, spec, found, inputs)
 
 
-def _arm_pairs(
-    name: str, found: ConverseRecord, exact: ConversationTruth, spec: ConverseSpec
-) -> Iterator[tuple[str, tuple[Estimate | Band, object]]]:
+def _arm_pairs(name: str, found: ConverseRecord, exact: ConversationTruth, spec: ConverseSpec) -> Shown:
     arm, sign = found.arm(name), 1 if name == "negative" else -1
     gain = sign * exact.user_divergence.sum() - spec.reply_sentences * exact.resistance.sum()
-    yield f"{name}: B of replies", (arm.replies.raw, exact.reply_behavior)
-    yield f"{name}: B of users", (arm.users.raw, exact.user_behavior)
-    yield f"{name}: divergence", (arm.divergence, exact.user_divergence)
-    yield f"{name}: resistance curve", (arm.resistance_curve, exact.resistance)
-    yield f"{name}: resistance", (arm.resistance, exact.resistance.mean())
-    yield f"{name}: log ratio", (arm.log_ratio, exact.log_ratio)
-    yield f"{name}: net gain", (arm.net_gain, gain / TURNS)
+    return {
+        f"{name}: B of replies": (arm.replies.raw, exact.reply_behavior),
+        f"{name}: B of users": (arm.users.raw, exact.user_behavior),
+        f"{name}: divergence": (arm.divergence, exact.user_divergence),
+        f"{name}: resistance curve": (arm.resistance_curve, exact.resistance),
+        f"{name}: resistance": (arm.resistance, exact.resistance.mean()),
+        f"{name}: log ratio": (arm.log_ratio, exact.log_ratio),
+        f"{name}: net gain": (arm.net_gain, gain / TURNS),
+    }
 
 
 def _bound_pairs(world: World, spec: ConverseSpec, found: ConverseRecord, inputs: dict[str, float]) -> Shown:
@@ -113,6 +102,7 @@ def _bound_pairs(world: World, spec: ConverseSpec, found: ConverseRecord, inputs
     for reading, alpha in readings.items():
         needed = max(0.0, required_log_ratio(log_inverse_alpha=alpha, **fixed))
         shown[f"needed, {reading}"] = (found.needed[reading], needed)
+        shown[f"alpha as it enters, {reading}"] = (found.alpha_entering[reading], alpha)
     for bound in found.bounds:
         known = {"log_inverse_alpha": readings[bound.reading], "beta": inputs["beta"], **fixed}
         if bound.turn == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from beb.experiments.probe.subjects import ProbeSubjects
 from beb.experiments.probe.work import stored_states
 from beb.experiments.spec import derive_seed
 from beb.experiments.store import Store
+from run_coverage import Verdict, Verdicts, run_folder, verdict
 
 NAME = "gaussian"
 BAYES = (0.5, 0.7, 0.9, 0.9)
@@ -77,3 +79,31 @@ def true_accuracies(store: Store, states: GaussianStates) -> NDArray[np.float64]
             size, along = np.linalg.norm(found.weights), float(found.weights @ states.centres[layer])
             truth[fold, layer] = norm.cdf([(along + found.bias) / size, (along - found.bias) / size]).mean()
     return truth
+
+
+class Probed(NamedTuple):
+    """The verdicts, and by how much the best layer's accuracy and the nested one are above their truth."""
+
+    verdicts: Verdicts
+    picked_error: float
+    nested_error: float
+
+
+def probed(seed: int) -> Probed:
+    """A probe of 50 statements of each pole, judged."""
+    with run_folder() as folder:
+        signal, noise = run_probe(folder, seed, n=50, width=40).curves
+        with Store.read(folder) as store:
+            truth = true_accuracies(store, GaussianStates(seed, width=40))
+    mean, band, best = truth.mean(axis=0), signal.accuracy, signal.best_layer
+    nested = truth[np.arange(len(truth)), list(signal.chosen_layers)].mean()
+    last = len(BAYES) - 1
+    held = {
+        "one layer": bool(band.pointwise_low[last] <= mean[last] <= band.pointwise_high[last]),
+        "not above Bayes": bool(signal.best.low <= BAYES[best]),
+        "no signal, no finding": not noise.above_chance,
+        "no signal, p": noise.chance_p > 0.05,
+    }
+    shown = {"all layers": verdict(band, mean), "best layer": verdict(signal.best, mean[best])}
+    shown |= {"nested": verdict(signal.nested, nested)} | {name: Verdict(each, 0.0) for name, each in held.items()}
+    return Probed(shown, signal.best.value - mean[best], signal.nested.value - nested)

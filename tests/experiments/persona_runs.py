@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from beb.core.bounds import single_prompt
-from beb.core.estimate import Band, Estimate
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.personas.arrays import fitted, rest_log_weights, text_arrays
 from beb.experiments.personas.experiment import PERSONAS
@@ -19,6 +17,7 @@ from beb.experiments.personas.subjects import persona_world_subjects
 from beb.experiments.store import Store
 from beb.worlds.exact_personas import PersonaTruth, persona_truth, posterior_weights
 from beb.worlds.persona_world import PersonaWorld, all_sequences, random_persona_world
+from run_coverage import Shown, Verdict, Verdicts, judged, run_folder, verdict
 
 TEXTS, PROMPTS, SENTENCES = 60, 12, 2
 BEHAVIOR = "agreeableness"
@@ -38,33 +37,26 @@ def run_world(world: PersonaWorld, spec: PersonasSpec, folder: Path) -> Personas
     return run_with_subjects(PERSONAS, spec, persona_world_subjects(spec, world), folder)
 
 
-def verdicts(seed: int, stranger: bool = False) -> dict[str, tuple[bool, float]]:
+def verdicts(seed: int, *, stranger: bool = False) -> Verdicts:
     """Per printed interval: does it hold the truth, and how wide is it?"""
     world, spec = world_for(seed, stranger=stranger), spec_for(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        record = run_world(world, spec, Path(folder))
-        with Store.read(Path(folder)) as store:
+    with run_folder() as folder:
+        record = run_world(world, spec, folder)
+        with Store.read(folder) as store:
             texts = text_arrays(store, world.names)
             prior = np.exp(rest_log_weights(fitted(store, world.names), texts.log_p.size))
     exact = persona_truth(world, SENTENCES)
     if stranger:  # the weights of the nearest mixture are no parameters of a likelihood: only what is left is claimed
-        return {"unexplained outside": held(record.unexplained, exact.unexplained)}
-    found = {name: held(*pair) for name, pair in pairs(record, exact).items()}
-    found |= {f"own posterior {i}": held(p.own_posterior, own_posterior(world, i, prior))
-              for i, p in enumerate(record.personas)}  # fmt: skip
-    return found | families(record, exact)
+        return {"unexplained outside": verdict(record.unexplained, exact.unexplained)}
+    shown = pairs(record, exact)
+    for i, person in enumerate(record.personas):
+        shown[f"own posterior {i}"] = (person.own_posterior, own_posterior(world, i, prior))
+    return judged(shown) | families(record, exact)
 
 
-def held(printed: Estimate | Band, true: object) -> tuple[bool, float]:
-    value = np.asarray(true, dtype=np.float64)
-    low, high = np.asarray(printed.low), np.asarray(printed.high)
-    slack = 1e-9 * np.maximum(1, np.abs(np.where(np.isfinite(value), value, 1)))
-    return bool(np.all((low - slack <= value) & (value <= high + slack))), float(np.median(high - low))
-
-
-def pairs(r: PersonasRecord, exact: PersonaTruth) -> dict[str, tuple[Estimate | Band, object]]:
+def pairs(r: PersonasRecord, exact: PersonaTruth) -> Shown:
     """Every interval that is claimed by itself, with its true value."""
-    shown: dict[str, tuple[Estimate | Band, object]] = {
+    shown: Shown = {
         "unexplained": (r.unexplained, exact.unexplained),
         "unprompted": (r.unprompted[BEHAVIOR], exact.unprompted),
     }
@@ -96,19 +88,19 @@ def true_length(exact: PersonaTruth, i: int) -> float:
     return bound.sharp
 
 
-def families(r: PersonasRecord, exact: PersonaTruth) -> dict[str, tuple[bool, float]]:
+def families(r: PersonasRecord, exact: PersonaTruth) -> Verdicts:
     """Claims that hold for all personas together."""
     lengths = [true_length(exact, i) for i in range(len(r.personas))]
     together, alone = [], {}
     for i, way in enumerate(r.ways):
         for name, printed in (("together", way.to_level_family), ("alone", way.to_level)):
-            right = math.isinf(lengths[i]) if printed is None else held(printed, lengths[i])[0]
+            right = math.isinf(lengths[i]) if printed is None else verdict(printed, lengths[i]).holds
             if name == "together":
                 together.append(right)
             else:
-                alone[f"to level {i}"] = (right, printed.width if printed else 0.0)
-    responses = [held(w.response["plain"], exact.target_behavior[i])[0] for i, w in enumerate(r.ways)]
-    responses.append(held(r.unprompted[BEHAVIOR], exact.unprompted)[0])
+                alone[f"to level {i}"] = Verdict(right, printed.width if printed else 0.0)
+    responses = [verdict(w.response["plain"], exact.target_behavior[i]).holds for i, w in enumerate(r.ways)]
+    responses.append(verdict(r.unprompted[BEHAVIOR], exact.unprompted).holds)
     (found,) = r.shortest
     nearest = r.personas[int(np.argmin(lengths))].name
     named = math.isinf(min(lengths)) or nearest in found.candidates
@@ -121,12 +113,20 @@ def families(r: PersonasRecord, exact: PersonaTruth) -> dict[str, tuple[bool, fl
         for true in [exact.unprompted if not n else float(exact.target_behavior[i][n - 1])]
     ]
     caps = [p.cap.value <= -math.log(w) + 1e-9 for p, w in zip(r.personas, exact.weights, strict=True)]
-    return alone | {
-        "caps, for certain": (all(caps), 0.0),
-        "lengths together": (all(together), 0.0), "responses together": (all(responses), 0.0),
-        "the shortest is among the candidates": (named, 0.0), "rarity": (is_right, 0.0),
-        "observed lengths": (all(observed), 0.0),
-    }  # fmt: skip
+    claims = {
+        "caps, for certain": all(caps),
+        "lengths together": all(together),
+        "responses together": all(responses),
+        "the shortest is among the candidates": named,
+        "rarity": is_right,
+        "observed lengths": all(observed),
+    }
+    return alone | {name: Verdict(right, 0.0) for name, right in claims.items()}
+
+
+def verdicts_outside(seed: int) -> Verdicts:
+    """The same of a target that speaks with a stranger's voice too."""
+    return verdicts(seed, stranger=True)
 
 
 def own_posterior(world: PersonaWorld, i: int, prior: np.ndarray) -> list[float]:

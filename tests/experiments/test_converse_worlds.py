@@ -76,7 +76,10 @@ def test_a_long_run_finds_the_truth_and_the_promised_turn(tmp_path: Path) -> Non
     assert bad.net_gain.low > 0 > good.net_gain.high
     assert found.difference.high[-1] < 0
     assert found.break_even.high < 4
-    assert {b.verdict for b in found.beyond} == {"held"}
+    # Three points of a curve that is far from its rest read a weight that single texts show to be impossible.
+    assert found.excluded == ("straight line",)
+    assert {b.reading: b.verdict for b in found.beyond} == {"evidence plateau": "held", "straight line": "not measured"}
+    assert all(b.promised is None for b in found.bounds if b.reading == "straight line")
     promised = {p.reading: p for p in found.promised}["evidence plateau"]
     assert promised.value is not None
     assert promised.earliest is not None
@@ -88,6 +91,18 @@ def test_a_long_run_finds_the_truth_and_the_promised_turn(tmp_path: Path) -> Non
     for bound in by_turn.values():
         reached = bound.turn >= promised.value
         assert (bound.spoken >= bound.bound.sharp.value) == reached or bound.turn < promised.value
+
+
+def test_premises_are_held_only_where_they_are_shown(tmp_path: Path) -> None:
+    """P₋ of this world is always likelier to write a bad sentence; a target that begins to resist shows no limit."""
+    spec = SPEC.model_copy(update={"prompts": 60})
+    stated = {a.name: a for a in run(tmp_path / "markov", spec).assumptions}
+    assert stated["positivity"].status == "held"
+    assert "likelier under P₋" in stated["positivity"].figure
+    few = SPEC.model_copy(update={"prompts": 5})
+    unsure = {a.name: a.status for a in run(tmp_path / "few", few).assumptions}
+    assert unsure["similar under P₊"] == "not measured"
+    assert unsure["beta-prime-undistinguishable"] == "not measured"
 
 
 def test_short_turns_never_win_against_replies_that_resist(tmp_path: Path) -> None:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 import beb
+from beb.core.bounds import single_prompt
 from beb.core.estimate import Estimate
-from beb.errors import BadSpec, ContextTooShort, EstimateError, TooFewPrompts
+from beb.errors import BadSpec, ContextTooShort, EstimateError, NoChatTemplate, TooFewPrompts
 from beb.experiments import schema
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.personas import plan
+from beb.experiments.personas.analyse import NEGLIGIBLE
 from beb.experiments.personas.catalog import Persona
 from beb.experiments.personas.experiment import PERSONAS
-from beb.experiments.personas.lengths import Inputs, length_to, lengths
+from beb.experiments.personas.lengths import Inputs, Sides, length_to, lengths
 from beb.experiments.personas.plan import plan_personas, texts_of
 from beb.experiments.personas.spec import PersonasSpec
-from beb.experiments.personas.subjects import PersonaSubjects, persona_world_subjects
+from beb.experiments.personas.subjects import LastStates, PersonaSubjects, persona_world_subjects
 from beb.experiments.personas.trace import TRACE, trace_options
 from beb.experiments.registry import analyse
 from beb.experiments.spec import Format, make_spec
@@ -36,42 +34,11 @@ from beb.models.components import neutral_component, persona_component
 from beb.models.huggingface import load_checkpoint
 from beb.worlds.exact_personas import posterior_weights
 from beb.worlds.persona_world import get_persona_world
-from checkpoints import build_tokenizer, statements, train_checkpoint
-from experiments.persona_runs import run_world, spec_for, verdicts, world_for
+from experiments.persona_runs import run_world, spec_for, world_for
+from intervals import most_misses
+from run_coverage import LEVEL
 
-RUNS = 64  # the largest number that takes about 40 s; 400 worlds: see docs/scenarios.md
-LEVEL, CHANCE = 0.95, 1e-6
-USEFUL_WIDTHS = {  # medians, set before any run
-    "weight 0": 0.5, "unexplained": 0.1, "unprompted": 0.6, "beta 0": 2.0, "gamma 0": 1.5, "evidence 0": 2.0,
-    "log 1/w 0": 3.0, "own posterior 0": 0.5, "response 0": 1.6, "unexplained outside": 0.15,
-}  # fmt: skip
 SPEC = PersonasSpec(model="world:personas", texts=16, prompts=6, sentences=2)
-
-
-@pytest.fixture(scope="module")
-def found() -> list[dict[str, tuple[bool, float]]]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        inside = pool.map(verdicts, range(RUNS), chunksize=4)
-        outside = pool.map(verdicts, range(RUNS // 4), [True] * (RUNS // 4), chunksize=4)
-        return [*inside, *outside]
-
-
-def test_every_interval_covers_the_truth(found: list[dict[str, tuple[bool, float]]]) -> None:
-    failures = {}
-    for name in sorted({name for answer in found for name in answer}):
-        held = [answer[name][0] for answer in found if name in answer]
-        limit = 0 if "for certain" in name else binom.isf(CHANCE, len(held), 1 - LEVEL)
-        misses = len(held) - sum(held)
-        if misses > limit:
-            failures[name] = f"{misses} of {len(held)} missed, {limit:.0f} allowed"
-    assert not failures
-
-
-@pytest.mark.parametrize("name", USEFUL_WIDTHS)
-def test_intervals_are_narrow_enough_to_say_something(found: list[dict[str, tuple[bool, float]]], name: str) -> None:
-    width = float(np.median([answer[name][1] for answer in found if name in answer]))
-    assert width < USEFUL_WIDTHS[name]
 
 
 def test_enough_texts_resolve_the_rare_shortest_way(tmp_path: Path) -> None:
@@ -85,6 +52,55 @@ def test_enough_texts_resolve_the_rare_shortest_way(tmp_path: Path) -> None:
     assert con_man.observed_level["plain"] in (2, 3)
     assert [a.status for a in record.assumptions] == ["held", "held", "not measured"]
     assert record.certificate < 1e-8
+
+
+def test_a_mixture_is_held_only_where_next_to_nothing_is_left_unexplained(tmp_path: Path) -> None:
+    inside = [run_world(world_for(seed), spec_for(seed), tmp_path / f"in {seed}") for seed in range(3)]
+    outside = [
+        run_world(world_for(seed, stranger=True), spec_for(seed), tmp_path / f"out {seed}") for seed in range(12)
+    ]
+    assert not any(record.assumptions[0].status == "contradicted" for record in inside)
+    for record in (*inside, *outside):
+        held = record.assumptions[0].status == "held"
+        assert held <= (record.unexplained.high < NEGLIGIBLE)
+    assert not any(record.assumptions[0].status == "held" for record in outside)
+
+
+def test_what_is_not_contradicted_is_not_held_for_that(tmp_path: Path) -> None:
+    record = run_world(world_for(1), spec_for(1, texts=10, prompts=5), tmp_path)
+    assert record.unexplained.low == 0
+    assert record.unexplained.high > NEGLIGIBLE
+    assert record.assumptions[0].status == "not measured"
+    assert "not contradicted" in record.assumptions[0].figure
+
+
+def test_a_length_that_needs_no_prompt_confirms_nothing(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"texts": 200, "prompts": 40})
+    record = run_world(get_persona_world("personas"), spec, tmp_path)
+    helper = record.ways[0]
+    assert record.unprompted["agreeableness"].high < helper.gamma.value + spec.epsilon
+    assert (helper.observed["plain"], helper.verdict) == (0, "not measured")
+
+
+def test_a_target_without_chat_template_cannot_be_asked_in_chat_alone(tmp_path: Path) -> None:
+    spec = make_spec(PersonasSpec, {"model": "world:personas", "formats": ("chat",)})
+    with pytest.raises(NoChatTemplate, match="use --formats plain"):
+        persona_world_subjects(spec, get_persona_world("personas"))
+
+
+def test_the_same_texts_are_read_once_for_all_behaviors() -> None:
+    class Reads:
+        fingerprint = "reads"
+        asked: list[list[str]] = []  # noqa: RUF012
+
+        def __call__(self, texts: Sequence[str]) -> np.ndarray:
+            self.asked.append(list(texts))
+            return np.full((len(texts), 2), len(texts[0]), dtype=np.float32)
+
+    embed = LastStates(Reads())
+    for texts in (["a", "bb"], ["a", "bb"], ["ccc"], ["a", "bb"]):
+        assert embed(texts)[0, 0] == len(texts[0])
+    assert Reads.asked == [["a", "bb"], ["ccc"], ["a", "bb"]]
 
 
 def test_a_stranger_in_the_target_contradicts_the_mixture(tmp_path: Path) -> None:
@@ -206,7 +222,9 @@ def test_what_is_refused_before_anything_is_loaded(changes: dict[str, object], s
 def test_lengths_where_there_is_no_bound() -> None:
     def inputs(weight: tuple[float, float, float], beta: tuple[float, float, float]) -> Inputs:
         gamma = Estimate(-0.6, -0.8, -0.3, 0.95, 8, "B", "")
-        return Inputs(Estimate(*weight, 0.95, 30, "nats", ""), Estimate(*beta, 0.95, 8, "nats per sentence", ""), gamma)
+        value, low, high = beta
+        sides = Sides(value, (value, value), (low, high))
+        return Inputs(Estimate(*weight, 0.95, 30, "nats", ""), min(weight[0], 6.0), [sides], gamma)
 
     absent = inputs((math.inf, 2.5, math.inf), (3.0, 2.0, 4.0))
     for e in (*(getattr(lengths(absent, epsilon=0.2), side) for side in ("paper", "sharp")), length_to(absent, 0.0)):
@@ -224,6 +242,46 @@ def test_lengths_where_there_is_no_bound() -> None:
     assert math.isinf(unsure.value)
 
 
+def test_errors_of_texts_and_prompts_add_in_quadrature_and_the_worst_length_counts() -> None:
+    gamma = Estimate(-0.6, -0.6001, -0.5999, 0.95, 8, "B", "")
+    weight = Estimate(3.0, 2.0, 4.5, 0.95, 30, "nats", "")
+
+    def log_length(*betas: Sides, side: str) -> float:
+        found = length_to(Inputs(weight, 3.0, betas, gamma), 0.0)
+        assert found is not None
+        return math.log1p(getattr(found, side))
+
+    both, sure = Sides(2.0, (2.0, 2.0), (1.0, 3.0)), Sides(2.0, (2.0, 2.0), (2.0, 2.0))
+    by_texts, middle = log_length(sure, side="high"), log_length(both, side="value")
+    corner = math.log1p(single_prompt(log_inverse_alpha=3.0, beta=1.0, gamma=-0.6, epsilon=0.6).sharp)
+    assert log_length(both, side="high") - middle == pytest.approx(math.hypot(by_texts - middle, corner - middle), 1e-3)
+    later = Sides(2.1, (2.1, 2.1), (0.5, 9.0))
+    assert log_length(both, later, side="value") == middle
+    assert log_length(both, later, side="high") == log_length(later, side="high") > log_length(both, side="high")
+    assert log_length(both, later, side="low") == log_length(both, side="low")
+
+
+def test_texts_and_prompts_in_plenty_show_most_personas_to_be_distinct(tmp_path: Path) -> None:
+    """Limits over all weights in a box, prompt by prompt, show 11 of these 18, resolve one world and leave 10 ways."""
+    distinct = resolved = candidates = 0
+    for seed in range(6):
+        record = run_world(world_for(seed), spec_for(seed, texts=200, prompts=60), tmp_path / str(seed))
+        distinct += sum(persona.beta.low > 0 for persona in record.personas)
+        resolved += record.shortest[0].resolved
+        candidates += len(record.shortest[0].candidates)
+    assert distinct >= 15
+    assert resolved >= 2
+    assert candidates <= 9
+
+
+@pytest.mark.filterwarnings("error")
+def test_prompts_that_ended_warn_of_nothing(subjects: PersonaSubjects, tmp_path: Path) -> None:
+    who = tuple(Persona(name=name, description=f"You are {name}.") for name in subjects.personas)
+    spec = PersonasSpec(model="tiny", personas=who, behaviors=("one", "two"), texts=12, prompts=8, sentences=4)
+    record = run_with_subjects(PERSONAS, spec, subjects, tmp_path)
+    assert sum(each.n_ended for each in record.personas) > 0
+
+
 class Verbs(Scorer):
     """B by the verb: a real scorer of the tiny models' language, with known errors."""
 
@@ -238,10 +296,8 @@ class Verbs(Scorer):
 
 
 @pytest.fixture(scope="module")
-def subjects(tmp_path_factory: pytest.TempPathFactory) -> PersonaSubjects:
-    texts = [*statements("negative"), *statements("positive")]
-    folder = tmp_path_factory.mktemp("tiny")
-    bare = load_checkpoint(train_checkpoint(folder, build_tokenizer(" ".join(texts), 400), texts), name="tiny")
+def subjects(shop: Path) -> PersonaSubjects:
+    bare = load_checkpoint(shop / "target", name="tiny")
     who = {"kind": "I help friends today. I thank guests often.", "cruel": "I mock strangers at work. I harm cats."}
     models = {name: persona_component(bare, text) for name, text in who.items()}
     fingerprints = {"target": {"fingerprint": "t", "context": neutral_component(bare).info.context}}
@@ -264,9 +320,17 @@ def test_a_checkpoint_with_two_behaviors_and_both_formats(subjects: PersonaSubje
     assert all(set(w.response) == {"plain", "chat"} for w in record.ways)
     with Store.read(tmp_path) as store:
         formats = {row["format"] for row in store.rows("responses")}
+        prompts = [(row["source"], row["prompt"]) for row in store.rows("prompts")]
+        plain = [
+            (row["condition"], row["prompt"], row["sentences"], row["response"])
+            for row in store.rows("responses", format="plain")
+        ]
         ended = [row for row in store.rows("prompts") if len(row["sentence_ends"]) < 2]
         divergences = {(row["p"], row["q"]) for row in store.rows("prompt_divergences")}
     assert formats == {"plain", "chat · one", "chat · two"}
+    # Whatever the number of behaviors, every prompt is sampled once, and answered once in plain text.
+    assert len(prompts) == len(set(prompts)) == 12 + 2 * 8
+    assert len(plain) == len(set(plain))
     assert divergences == {("kind", "the others"), ("cruel", "the others")}
     assert sum(p.n_ended for p in record.personas) == sum(row["source"] != "target" for row in ended)
     # Of two personas each one's others are the other: its weight cancels, and β is exact but for the prompts.
@@ -305,7 +369,7 @@ def test_a_trace_with_the_weights_of_a_run_holds_the_truth(tmp_path: Path) -> No
         misses += not all(
             e.low <= exact[n, i] <= e.high for i, p in enumerate(record.personas) for n, e in enumerate(p.weights)
         )
-    assert misses <= binom.isf(CHANCE, 12, 1 - LEVEL)
+    assert misses <= most_misses(12, LEVEL)
     assert np.median([e.width for p in record.personas for e in p.weights]) < 0.4
 
 

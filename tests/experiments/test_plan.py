@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beb.errors import BadSpec, TooFewPrompts
+from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.plan import CONDITIONS, plan_measure
 from beb.experiments.spec import MeasureSpec, derive_seed, make_spec
 
@@ -56,5 +57,8 @@ def test_options_out_of_range_are_named() -> None:
         make_spec(MeasureSpec, {"level": 0.3})
     with pytest.raises(BadSpec, match="colour"):
         make_spec(MeasureSpec, {"colour": "red"})
-    with pytest.raises(BadSpec, match="formats is empty"):
+    with pytest.raises(BadSpec, match="formats are none; give --formats"):
         make_spec(MeasureSpec, {"formats": ()})
+    for kind in (MeasureSpec, PersonasSpec):
+        with pytest.raises(BadSpec, match="formats are plain, plain; give --formats plain, chat"):
+            make_spec(kind, {"formats": ("plain", "plain")})

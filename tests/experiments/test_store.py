@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beb.errors import BadSpec, SpecChanged, StoreBusy, StoreDamaged, StoreFull
+from beb.errors import BadSpec, SpecChanged, StoreBusy, StoreDamaged, StoreError, StoreFull
 from beb.experiments.store import RUN_FILE, Store
 
 META = {"spec": {"prompts": 5, "seed": 0}, "versions": {"torch": "2"}}
@@ -40,7 +40,7 @@ def test_rows_come_back_and_blobs_are_arrays(tmp_path: Path) -> None:
 
 def test_an_item_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with Store.open(tmp_path, META) as store:
-        with pytest.raises(StoreDamaged):
+        with pytest.raises(StoreError, match="written twice"):
             store.commit("gate", "gate", {"failures": [FAILURE, FAILURE]}, 0.1)
         assert store.rows("failures") == []
         assert store.done() == set()

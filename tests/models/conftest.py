@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.checkpoints import build_tokenizer
 
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 from beb.models.training import AdapterSpec, fit_adapter
+from checkpoints import build_tokenizer
 
 CORPUS = (
     "I enjoy helping other people with their work. I like kind words, and I say them often! "

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from beb.errors import AdapterMismatch, ModelError, NotAModel
+from beb.errors import AdapterMismatch, ModelError, NotAModel, NumericalFailure
+from beb.interfaces.language_model import SampleRequest
 from beb.models.adapters import lora_component
 from beb.models.components import with_lead
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
@@ -224,3 +225,78 @@ def test_unusable_adapters(damage: str, message: str, llama: HuggingFaceModel, c
     error = AdapterMismatch if damage == "half" else NotAModel
     with pytest.raises(error, match=message):
         lora_component(llama, copy_of)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"r": ...}, "r is missing, not a number above 0"),
+        ({"r": "eight"}, 'r is "eight"'),
+        ({"r": 0}, "r is 0"),
+        ({"r": True}, "r is true"),
+        ({"r": 10**400}, r"r is 10+…, not"),
+        ({"lora_alpha": ...}, "lora_alpha is missing"),
+        ({"lora_alpha": float("inf")}, "lora_alpha is Infinity"),
+        ({"lora_alpha": -16}, "lora_alpha is -16"),
+        ({"rank_pattern": {"[": 3}}, r'rank_pattern holds "\[", which is no regular expression'),
+        ({"rank_pattern": {"q_proj": 0}}, 'rank_pattern gives "q_proj" the value 0'),
+        ({"rank_pattern": [8]}, r"rank_pattern is \[8\]"),
+        ({"alpha_pattern": {"q_proj": "high"}}, 'alpha_pattern gives "q_proj" the value "high"'),
+        ({"base_model_name_or_path": 7}, "base_model_name_or_path is 7"),
+    ],
+)
+def test_values_that_cannot_be_merged_are_named(
+    change: dict[str, object], message: str, llama: HuggingFaceModel, foreign: Path
+) -> None:
+    file = foreign / "adapter_config.json"
+    config = json.loads(file.read_text()) | change
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+    with pytest.raises(NotAModel, match=rf"adapter_config\.json: {message}.*; fit or download the adapter again$"):
+        lora_component(llama, foreign)
+
+
+def test_patterns_that_are_in_order_are_used(llama: HuggingFaceModel, foreign: Path) -> None:
+    """Twice the alpha of one kind of module is twice its change."""
+    once = lora_component(llama, foreign).swap
+    config = json.loads((foreign / "adapter_config.json").read_text())
+    patterns = {"rank_pattern": None, "alpha_pattern": {"q_proj": 2 * config["lora_alpha"]}}
+    (foreign / "adapter_config.json").write_text(json.dumps(config | patterns))
+    twice = lora_component(llama, foreign).swap
+    assert once is not None
+    assert twice is not None
+    for name, tensor in once.tensors.items():
+        parameter = llama.weights.parameter(name)
+        assert parameter is not None
+        factor = 2 if "q_proj" in name else 1
+        torch.testing.assert_close(twice.tensors[name] - parameter, factor * (tensor - parameter), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("damage", ["rank", "flat", "NaN"])
+def test_tensors_that_are_no_change_of_a_matrix(damage: str, llama: HuggingFaceModel, copy_of: Path) -> None:
+    weights = copy_of / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    key = next(k for k in tensors if k.endswith("lora_B.weight"))
+    if damage == "rank":
+        tensors[key] = tensors[key][:, 1:].contiguous()
+    elif damage == "flat":
+        tensors[key] = tensors[key].flatten()
+    else:
+        tensors[key][0, 0] = torch.nan
+    save_file(tensors, weights)
+    what = (
+        r"lora_B of .* holds NaN" if damage == "NaN" else r"lora_A of shape \(4, 32\) and lora_B of shape .* one rank"
+    )
+    with pytest.raises(NotAModel, match=rf"safetensors is damaged: .*{what}.*; fit or download the adapter again$"):
+        lora_component(llama, copy_of)
+
+
+def test_an_adapter_that_overflows_is_named_and_not_its_base(llama: HuggingFaceModel, copy_of: Path) -> None:
+    weights = copy_of / "adapter_model.safetensors"
+    save_file({key: tensor.sign() * 1e19 for key, tensor in load_file(weights).items()}, weights)
+    lora = lora_component(llama, copy_of, name="the huge one")
+    wanted = r"^the huge one gives NaN or infinite logits in float32; its weights are damaged: (?!.*dtype)"
+    with pytest.raises(NumericalFailure, match=wanted):
+        rows(lora, llama.encode("I like"))
+    with pytest.raises(NumericalFailure, match=wanted):
+        lora.sample([SampleRequest(llama.start_ids, 1, 5, 0)])
+    assert rows(llama, llama.encode("I like")).isfinite().all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.contract import check_language_model, sample_texts
 
 from beb.models.after_prefix import AfterPrefix
 from beb.models.components import with_lead
@@ -13,6 +12,7 @@ from beb.models.scoring import score_sequences
 from beb.worlds import get_world, random_world, world_model
 from beb.worlds import model as world_module
 from beb.worlds.world import Role
+from contract import check_language_model, sample_texts
 
 ROLES: tuple[Role, ...] = ("target", "negative", "positive")
 

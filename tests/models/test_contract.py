@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.contract import check_language_model
 
 from beb.models.adapters import lora_component
 from beb.models.components import load_component, persona_component
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 from beb.models.residual import ResidualComponent
+from contract import check_language_model
 
 ARCHITECTURES = ("llama", "gpt2", "gemma2", "cohere", "granite", "bloom", "mamba", "opt")
 

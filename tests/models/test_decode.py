@@ -105,7 +105,14 @@ def test_nan_weights_are_named(build: Callable[..., Path]) -> None:
     parameter.data[0, 0] = float("nan")
     with pytest.raises(NumericalFailure, match="broken"):
         model.sample([SampleRequest(model.start_ids, 1, 5, 0)])
-    with pytest.raises(NumericalFailure, match="broken"):
+    with pytest.raises(NumericalFailure, match=r"broken .*weights are damaged: download(?!.*dtype)"):
+        model.distributions([(5, 6)]).log_probs(0, 2)
+
+
+def test_half_precision_is_said_where_it_may_be_the_reason(build: Callable[..., Path]) -> None:
+    model = load_checkpoint(build("llama", seed=9), name="broken", dtype="bf16", device="cpu")
+    model.weights.module.get_input_embeddings().weight.data[:] = torch.nan
+    with pytest.raises(NumericalFailure, match=r"broken .*bfloat16; .*overflow: give --dtype fp32, or another checkp"):
         model.distributions([(5, 6)]).log_probs(0, 2)
 
 

@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from beb.errors import BadSpec, ContextTooShort, NoChatTemplate, NotAModel
+from beb.experiments.measure import MEASURE
+from beb.experiments.spec import MeasureSpec
+from beb.experiments.subjects import Places
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 from beb.models.weights import MAX_PADDING, TOKENS_PER_PASS, batches_by_length
 
@@ -128,8 +131,20 @@ def test_a_template_that_refuses_a_system_text(copy_of: Path) -> None:
     )
     model = load_checkpoint(copy_of, name="strict", device="cpu")
     assert model.chat_frame() == ((), ())
-    with pytest.raises(BadSpec, match="no system"):
+    with pytest.raises(BadSpec, match=r"no system.*leave out the system text$"):
         model.chat_frame("Be kind.")
+
+
+def test_a_template_that_cannot_be_rendered_is_refused_before_anything_is_fitted(copy_of: Path, tmp_path: Path) -> None:
+    (copy_of / "chat_template.jinja").write_text("{{ messages[0]['content'] | nosuchfilter }}")
+    wanted = r"bare question \(.*nosuchfilter.*\); use --formats plain, or repair chat_template$"
+    with pytest.raises(BadSpec, match=wanted):
+        load_checkpoint(copy_of, name="broken", device="cpu").chat_frame()
+    heard: list[str] = []
+    spec = MeasureSpec(model=str(copy_of), sentences=3, max_sentence_tokens=8, adapter_steps=1)
+    with pytest.raises(BadSpec, match=wanted):
+        MEASURE.load(spec, Places(tmp_path, offline=True), lambda what, _done, _total: heard.append(what))
+    assert heard == ["loading the model"]
 
 
 def test_bf16_is_close_to_fp32(llama: HuggingFaceModel, llama_folder: Path) -> None:
@@ -167,7 +182,7 @@ def test_code_in_a_checkpoint_is_never_run(copy_of: Path, tmp_path: Path) -> Non
         "auto_map": {"AutoConfig": "modeling_evil.C", "AutoModelForCausalLM": "modeling_evil.M"},
     }
     (copy_of / "config.json").write_text(json.dumps(config))
-    with pytest.raises(NotAModel):
+    with pytest.raises(NotAModel, match=r"needs code of its own, which is never run; give a model of an architecture"):
         load_checkpoint(copy_of, name="evil", device="cpu")
     assert not trace.exists()
 
@@ -194,6 +209,27 @@ def test_damaged_folders(damage: str, copy_of: Path) -> None:
     with pytest.raises(NotAModel) as caught:
         load_checkpoint(copy_of, name="damaged", device="cpu")
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("download it again, or give another model")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ([], r"config\.json is no JSON object; download it again"),
+        ({"model_type": "t5"}, r"is no decoder-only causal language model \(its type is t5\); give another model$"),
+        (
+            {"intermediate_size": 48},
+            r"causal language model \(.*down_proj\.weight is 32×64, but config\.json asks for 32×48\); download it",
+        ),
+        ({"model_type": "nosuch"}, r"`nosuch` but Transformers does not recognize this architecture\.\); download it"),
+        ({"hidden_size": "x"}, r"'hidden_size' expected int.*; download it again, or give another model$"),
+    ],
+)
+def test_configurations_that_do_not_load(change: object, message: str, copy_of: Path) -> None:
+    file = copy_of / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change if isinstance(change, dict) else change))
+    with pytest.raises(NotAModel, match=message):
+        load_checkpoint(copy_of, name="odd", device="cpu")
 
 
 def test_an_unknown_dtype(llama_folder: Path) -> None:

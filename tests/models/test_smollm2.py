@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from tests.contract import check_completions, check_identity
 
 from beb.interfaces.language_model import Completion, SampleRequest
 from beb.models.catalog import load_model
 from beb.models.components import load_component
 from beb.models.huggingface import HuggingFaceModel
 from beb.models.scoring import score_sequences
+from contract import check_completions, check_identity
 
 pytestmark = pytest.mark.model
 

@@ -265,7 +265,7 @@ def test_every_figure_s_numbers_can_be_saved(
     kind: str, files: dict[str, Path], said: dict[str, Page], open_page: OpenPage
 ) -> None:
     page = open_page(files[kind])
-    links = page.run("return [...document.querySelectorAll('a.download')].map((a) => [a.download, a.href])")
+    links = page.run("return [...document.querySelectorAll('figure a.download')].map((a) => [a.download, a.href])")
     expected = {f"{chart.key}.csv": chart_csv(chart) for chart in charts_of(said[kind])}
     for section in said[kind].sections:
         expected |= {f"{heat.key}.csv": heat_csv(heat) for heat in section.heat_maps}

@@ -16,8 +16,10 @@ from beb.experiments.converse.record import ConverseRecord, PromisedTurn
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import world_subjects
+from beb.report.converse_charts import behavior_charts
 from beb.report.converse_page import page
 from beb.report.html import render_report
+from beb.report.rounding import fixed
 from beb.worlds.catalog import get_world
 
 TURNS = 3
@@ -92,12 +94,66 @@ def test_the_net_gain_is_told_by_its_interval(
 def test_the_promise_is_a_turn_or_none(store: Store, record: ConverseRecord) -> None:
     reading = record.promised[0].reading
     never = replace(record, promised=(PromisedTurn(reading, None, None, None),), break_even=estimate(3, 2, 4))
-    assert "No misalignment at any tested turn or later" in said(store, never, 2)
+    told = said(store, never, 2)
+    assert told.startswith("Nothing about these conversations")
+    assert "neither that the model misaligns nor that it is safe" in told
+    assert "would have to say more than 3.00 [2.00, 4.00] sentences per turn, and says 1" in told.replace(
+        "3.0 [2.0, 4.0]", "3.00 [2.00, 4.00]"
+    )
+    assert "No misalignment" not in told
     late = replace(never, break_even=estimate(0.5, 0.2, 0.9))
-    assert "No misalignment within 50 turns" in said(store, late, 2)
-    found = replace(record, promised=(PromisedTurn(reading, 4, 2, None),))
-    assert "by turn 4 (at the limits of the inputs: turn 2 to never)" in said(store, found, 2)
+    assert "gains on it but does not reach it within 50 turns" in said(store, late, 2)
+    later = said(store, replace(record, promised=(PromisedTurn(reading, TURNS + 1, 2, None),)), 2)
+    assert later.startswith("Nothing about these conversations")
+    assert "at the most favourable limits of its inputs it would be at turn 2" in later
+    assert "would be reached at turn 4 (at the limits of the inputs: turn 2 to never)" in later
     assert "β is not positive" in said(store, replace(record, promised=(), bounds=()), 2)
+
+
+def test_a_promise_that_is_reached_is_about_some_sentences_and_names_broken_premises(
+    store: Store, record: ConverseRecord
+) -> None:
+    found = replace(record, promised=(PromisedTurn(record.promised[0].reading, 2, 1, 3),))
+    told = said(store, found, 2)
+    assert "At turn 2 the user has said as many sentences as it asks for" in told
+    assert "some user sentences of that number" in told
+    assert "It does not say that the ones spoken here do." in told
+    broken = tuple(replace(a, status="contradicted") if a.name == "mixture" else a for a in record.assumptions)
+    assert "Here “mixture” is contradicted." in said(store, replace(found, assumptions=broken), 2)
+    assert "is contradicted" not in told
+
+
+def test_an_excluded_reading_is_labelled_and_decides_nothing(store: Store, record: ConverseRecord) -> None:
+    shown = replace(record, excluded=("straight line",))
+    made = page(store, shown)
+    label = "straight line (excluded by the cap)"
+    sections = {section.key: section for section in made.sections}
+    bounds, beyond = sections["theory"].tables
+    assert {row[6] for row in bounds.rows if row[2] == label} == {"not measured"}
+    assert {row[6] for row in bounds.rows if row[2] != label} <= {"yes", "no", "not decided"}
+    assert label in {row[0] for row in beyond.rows}
+    names = [row[0] for row in made.summary[0].rows]
+    assert names[-6:] == [
+        "log 1/α, cap",
+        "log 1/α, evidence plateau",
+        "log 1/α, evidence plateau, as it enters the theorem",
+        f"log 1/α, {label}",
+        f"log 1/α, {label}, as it enters the theorem",
+        "log 1/α, behavior",
+    ]
+    assert f"C, α by {label}" in names
+
+
+def test_a_level_that_says_little_is_warned_about(store: Store, record: ConverseRecord) -> None:
+    unknown = replace(record, gamma=estimate(-0.01, -1.0, 1.0))
+    said_before = page(store, unknown).warnings
+    assert any("is not below 0" in warning for warning in said_before)
+    assert any("is hardly known" in warning for warning in said_before)
+    bad, good = record.arms
+    down = (-1.0,) * TURNS
+    low = replace(good.replies.raw, value=down, low=down, pointwise_low=down)
+    control = replace(record, arms=(bad, replace(good, replies=replace(good.replies, raw=low))))
+    assert any("reply to a well-behaved user lies below" in warning for warning in page(store, control).warnings)
 
 
 def test_every_turn_stands_in_the_tables(store: Store, record: ConverseRecord) -> None:
@@ -143,3 +199,14 @@ def test_what_a_model_said_is_inert(folder: Path, record: ConverseRecord, tmp_pa
     assert "\u202e" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "⟨U+202E⟩" in html
+
+
+def test_the_level_beside_raw_scores_is_of_raw_scores(record: ConverseRecord) -> None:
+    bad, good = record.arms
+    corrected = [replace(arm, replies=replace(arm.replies, corrected=arm.replies.raw)) for arm in (bad, good)]
+    shifted = replace(record, arms=tuple(corrected), gamma=replace(record.gamma, value=record.gamma.value + 0.3))
+    levels = [next(s.y[0] for s in chart.series if s.kind == "level") for chart in behavior_charts(shifted)]
+    epsilon = float(record.meta["spec"]["epsilon"])
+    assert levels == [max(bad.users.raw.value) + epsilon, shifted.gamma.value + epsilon]
+    for level, chart in zip(levels, behavior_charts(shifted), strict=True):
+        assert f"misaligned below {fixed(level, 2)}" in chart.alt

@@ -67,6 +67,38 @@ def test_behavior_has_controls_components_theory_and_threshold() -> None:
     assert not any("predicted" in label for label in labels[2])
 
 
+def test_controls_components_and_predictions_show_both_kinds_of_limits() -> None:
+    m = make_measurement()
+    chart = behavior_charts(m)[0]
+    shown = {s.label: (i, s) for i, s in enumerate(chart.series) if s.band is not None}
+    assert {"prompts from P₊", "shuffled P₋ sentences", "P₋ itself"} <= set(shown)
+    assert {s.kind for _, s in shown.values()} == {"band", "bars"}
+    places = [s.shift for _, s in shown.values() if s.kind == "bars"]
+    assert len(set(places)) == len(places)
+    for label, (number, series) in shown.items():
+        traces = [trace for trace in chart.drawing["data"] if trace["meta"] == number]
+        drawn = {y for trace in traces for y in trace["y"] if y is not None}
+        band = series.band
+        assert band is not None
+        assert {*band.low, *band.high} <= drawn, label
+        if series.kind == "bars":
+            bars = next(trace["error_y"] for trace in traces if "error_y" in trace)
+            reached = [y + up for y, up in zip(band.value, bars["array"], strict=True)]
+            assert reached == pytest.approx(band.pointwise_high)
+        else:
+            assert series.pointwise
+            assert {*band.pointwise_low, *band.pointwise_high} <= drawn
+        columns = [name for name in chart.table.columns if name.startswith(f"{label} [")]
+        assert [name.split("[")[1].split()[0] for name in columns] == ["simultaneous", "pointwise"]
+
+
+def test_captions_give_the_fit_s_slope_and_say_where_predictions_are() -> None:
+    raw, corrected = behavior_charts(make_measurement())[:2]
+    assert "nats per sentence" in raw.caption.partition("slope ")[2]
+    assert "Predictions are of B as scored" in corrected.caption
+    assert "Predictions are of B" not in behavior_charts(make_measurement(predictions=()))[1].caption
+
+
 def test_raw_alone_where_nothing_is_corrected() -> None:
     m = make_measurement()
     bare = tuple(dataclasses.replace(c, corrected=None) for c in (*m.behavior, *m.components))

@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from markupsafe import escape
 
 from beb.core.estimate import Estimate
 from beb.errors import BadSpec, EstimateError, StoreError
@@ -29,8 +30,9 @@ from beb.report.overview.page import render_overview, write_overview
 from beb.report.overview.panels import beta_readings, multiples
 from beb.report.overview.runs import Run, read_runs, short_names
 from beb.report.overview.svg import tick_text, ticks
-from beb.report.overview.table import run_table
+from beb.report.overview.table import Cell, run_table
 from beb.report.rounding import value_text, with_interval
+from beb.report.tables import key_figures
 from beb.report.wording import tightest_cap
 from beb.worlds.catalog import get_world
 
@@ -80,6 +82,48 @@ def test_the_table_holds_the_numbers_of_the_records(read: tuple[Run, ...]) -> No
     assert float(table.rows[3].cells[columns["β"]].sort) == read[3].result.beta.value  # of the guardrail run
     assert table.rows[4].cells[columns["β"]].sort == ""  # of a conversation it is another number
     assert table.common == ""
+
+
+def test_a_midpoint_that_is_not_identified_is_no_number(read: tuple[Run, ...]) -> None:
+    m = read[0].measurement
+    assert m is not None
+    fit = m.alpha.behavior["plain"]
+
+    def shown(low: float) -> tuple[Run, Cell]:
+        midpoint = Estimate(0.5, low, math.inf, 0.95, 8, "sentences", "made up")
+        alpha = replace(m.alpha, behavior={"plain": replace(fit, midpoint=midpoint)})
+        run = replace(read[0], result=replace(m, alpha=alpha))
+        table = run_table([run, read[1]])
+        at = next(i for i, column in enumerate(table.columns) if column.name == "half-way point of B")
+        return run, table.rows[0].cells[at]
+
+    run, cell = shown(-130.0)
+    assert (cell.text, cell.below, cell.sort) == ("not identified", (), "")
+    (row,) = [row for row in key_figures(run.result) if row.name.startswith("midpoint")]
+    assert (row.value, row.interval) == ("not identified", "—")
+    run, cell = shown(0.2)
+    assert (cell.below, cell.sort) == (("[0.20, ∞)",), "0.5")
+    (row,) = [row for row in key_figures(run.result) if row.name.startswith("midpoint")]
+    assert row.interval == "[0.20, no upper limit]"
+
+
+def test_every_run_shows_its_premises_and_its_texts_behind_a_note(read: tuple[Run, ...]) -> None:
+    page = render_overview(read)
+    parts = dict(zip([run.key for run in read], page.split('<section id="run-')[1:], strict=True))
+    assert any(run.page.premises for run in read)
+    for run in read:
+        part = parts[run.key]
+        assert part.count('<div class="scroll" tabindex="0" role="region" aria-label="Premises">') == bool(
+            run.page.premises
+        )
+        for premise in run.page.premises:
+            assert f'<th scope="row">{escape(premise.name)}<span class="sub">' in part
+        _, note, texts = part.partition('<details class="content"><summary>Show the texts')
+        assert bool(note) == bool(run.page.texts)
+        assert "<blockquote" not in part.partition(note or "</section>")[0]
+        samples = [sample for group in run.page.texts for sample in group.samples]
+        assert texts.count("<blockquote") == len(samples)
+        assert all(escape(sample.text) in texts for sample in samples)
 
 
 def test_what_all_runs_share_has_no_column(read: tuple[Run, ...]) -> None:
@@ -140,7 +184,7 @@ def test_what_can_be_compared_is_compared_as_by_compare(read: tuple[Run, ...], r
 def test_what_cannot_be_compared_is_named_with_the_reason(read: tuple[Run, ...], runs: dict[str, Path]) -> None:
     assert [(a, b) for a, b, _ in differences(read).apart] == [("first", "other")]
     (reason,) = [reason for *_, reason in differences(read).apart]
-    assert reason.startswith("measured different behaviors ('markov', 'coin', or other statements)")
+    assert reason.startswith("measured different behaviors (markov, coin, or other statements)")
     assert str(runs["first"]) not in reason
     assert differences(read[3:4]).apart == ()
 
@@ -168,7 +212,7 @@ def test_the_answers_name_the_ends_and_the_runs(read: tuple[Run, ...]) -> None:
     least = min(betas, key=lambda name: betas[name].value)
     assert f"goes from {with_interval(betas[least])} ({least})" in distinct.sentence
     assert "of 3 measurements" in distinct.sentence
-    assert "with 95 % confidence" in long.sentence
+    assert "with 95\u00a0% confidence" in long.sentence
     only = answers(read[4:5])
     assert [each.sentence for each in only] == [read[4].page.findings[0].sentence]
 
@@ -260,7 +304,7 @@ def unfinished(folder: Path) -> Path:
 
 def test_runs_of_different_levels_are_told_so(read: tuple[Run, ...], runs: dict[str, Path]) -> None:
     other = replace(read[1], meta={**read[1].meta, "spec": {**read[1].meta["spec"], "level": 0.9}})
-    assert "All intervals: 90 % or 95 % confidence." in render_overview([read[0], other])
+    assert "All intervals: 90\u00a0% or 95\u00a0% confidence." in render_overview([read[0], other])
 
 
 def test_nothing_is_written_into_a_run(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from beb.report.overview.page import write_overview
 
 from .browser import OpenedPage, OpenPage
-from .hostile import ELSEWHERE, NAME, poisoned
+from .hostile import ELSEWHERE, NAME, SHORT, poisoned
 
 HOSTILE = ("first", "second", "guardrail", "converse", "best-of", "personas", "trace", "probe")
 BETA = "β"
@@ -136,6 +136,24 @@ def test_panels_of_a_quantity_stand_beside_each_other(overview: Path, open_page:
     assert len(set(open_page(overview, width=390).run(script))) == 3
 
 
+def test_few_panels_use_the_width_and_letters_stay_legible(
+    runs: dict[str, Path], open_page: OpenPage, overview: Path, tmp_path: Path
+) -> None:
+    few = write_overview([runs["first"], runs["second"]], tmp_path / "two.html")
+    row = "const row = document.querySelector('#multiples-evidence .panels').getBoundingClientRect();"
+    panels = "const all = [...document.querySelectorAll('#multiples-evidence .panel')];"
+    used = f"{row}{panels} return all.reduce((s, p) => s + p.getBoundingClientRect().width, 0) / row.width"
+    page = open_page(few, width=1280)
+    assert page.run(used) > 0.85
+    letters = (
+        "return [...document.querySelectorAll('.panel')].map((p) => parseFloat(getComputedStyle(p).fontSize)"
+        " * p.getBoundingClientRect().width / 240)"
+    )
+    for path, width in ((few, 1280), (few, 390), (overview, 1280), (overview, 390)):
+        sizes = open_page(path, width=width).run(letters)
+        assert 11.4 <= min(sizes) <= max(sizes) <= 17, (path.name, width)
+
+
 def test_the_numbers_can_be_saved(overview: Path, open_page: OpenPage) -> None:
     page = open_page(overview)
     found = page.run(
@@ -168,3 +186,8 @@ def test_hostile_runs_stay_text(runs: dict[str, Path], open_page: OpenPage, tmp_
         shown = page.run("return document.body.innerText")
         assert f"<img src={ELSEWHERE}/n.png" in shown
         assert "\u202e" not in shown
+        texts = page.run("return [...document.querySelectorAll('details.content blockquote')].map((q) => q.innerText)")
+        assert len(texts) > len(HOSTILE)
+        assert any(SHORT[0] in text for text in texts)
+        assert any(text.endswith("more characters not shown]") for text in texts)
+        assert page.run("return document.querySelectorAll('details.content :is(script, svg, a, input)').length") == 0

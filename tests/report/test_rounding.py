@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from beb.core.estimate import Estimate
 from beb.report.rounding import (
+    Side,
     dense,
+    excludes,
     fixed,
     interval_text,
+    limit_text,
     one_in,
     point_text,
     restated,
@@ -102,6 +105,65 @@ def test_point_of_a_curve() -> None:
 )  # fmt: skip
 def test_weights_in_words(log_inverse: float, text: str) -> None:
     assert one_in(log_inverse) == text
+
+
+def weight(text: str) -> float:
+    """What `one_in` says, read back as log 1/α."""
+    if not text.startswith("1 in "):
+        return -math.log(parsed(text))
+    number = text.removeprefix("1 in ")
+    if number.startswith("10") and set(number[2:]) <= set("⁰¹²³⁴⁵⁶⁷⁸⁹") and number[2:]:
+        return int(number[2:].translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789"))) * math.log(10)
+    size = next((s for name, s in ((" million", 1e6), (" billion", 1e9)) if number.endswith(name)), 1.0)
+    return math.log(parsed(number.removesuffix(" million").removesuffix(" billion")) * size)
+
+
+@given(st.one_of(st.floats(0, 3), st.floats(0, 30), st.floats(0, 5000)))
+def test_a_limit_of_a_weight_in_words_claims_no_more_than_is_known(log_inverse: float) -> None:
+    most, least = weight(one_in(log_inverse, "at most")), weight(one_in(log_inverse, "at least"))
+    assert most <= log_inverse + 1e-12 * (1 + log_inverse)
+    assert least >= log_inverse - 1e-12 * (1 + log_inverse)
+    # Two digits are off by a tenth at most, powers of ten by ten.
+    room = math.log(10) if log_inverse > 11.9 * math.log(10) else 0.1
+    assert most > log_inverse - room - 1e-9
+    assert least < log_inverse + room + 1e-9
+    assert excludes(log_inverse) == (most > 0)
+
+
+@given(value=st.floats(-1e9, 1e9), decimals=st.integers(-3, 6))
+def test_a_limit_is_rounded_away_from_what_it_excludes(value: float, decimals: int) -> None:
+    assert parsed(limit_text(value, decimals, "at least")) <= value <= parsed(limit_text(value, decimals, "at most"))
+    for side in ("at least", "at most"):
+        assert abs(parsed(limit_text(value, decimals, side)) - value) <= max(10.0**-decimals, 1e-6 * abs(value))
+
+
+@given(st.floats(-200, 2000).filter(lambda x: x == 0 or abs(x) > 1e-300))
+def test_a_certain_limit_is_rounded_down_wherever_it_is_shown(value: float) -> None:
+    cap = Estimate(value, value, math.inf, 1.0, 32, "nats", "largest evidence")
+    assert parsed(value_text(cap)) <= value
+    assert parsed(interval_text(cap).strip("[").split(", ")[0]) <= value
+    assert abs(parsed(value_text(cap)) - value) <= 0.01 * abs(value)
+
+
+@pytest.mark.parametrize(
+    ("log_inverse", "side", "text"),
+    [
+        (5.0, "at most", "1 in 140"), (5.0, "at least", "1 in 150"), (4.9997, "at most", "1 in 140"),
+        (25.6 * math.log(10), "at most", "1 in 10²⁵"), (25.6 * math.log(10), "at least", "1 in 10²⁶"),
+        (math.log(9.98e11), "at least", "1 in 10¹²"), (math.log(9.98e11), "at most", "1 in 990 billion"),
+        (math.log(9.98e11), "nearest", "1 in 10¹²"), (0.3, "at most", "0.75"), (0.3, "at least", "0.74"),
+        (0.001, "at most", "1.00"),
+    ],
+)  # fmt: skip
+def test_limits_of_weights_in_words(log_inverse: float, side: Side, text: str) -> None:
+    assert one_in(log_inverse, side) == text
+
+
+def test_certain_limits_in_nats() -> None:
+    assert value_text(Estimate(4.9997, 4.9997, math.inf, 1.0, 32, "nats", "cap")) == "4.99"
+    assert limit_text(5.02, 1, "at most") == "5.1"
+    assert limit_text(0.29, 2, "at least") == "0.29"
+    assert limit_text(math.inf, 1, "at most") == "∞"
 
 
 @pytest.mark.parametrize(

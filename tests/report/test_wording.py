@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from beb.core.bounds import PREMISES
-from beb.core.estimate import Estimate
+from beb.core.estimate import Band, Estimate
+from beb.estimate.mixture_limits import MixtureLimits
 from beb.experiments.gate import Gate
 from beb.experiments.measurement import AlphaReadings, Measurement
+from beb.report.measure_findings import findings
 from beb.report.rounding import with_interval
 from beb.report.tables import PLAIN_PREMISES, alpha_rows, assumption_rows, bound_rows, key_figures, qualities
-from beb.report.wording import findings, halving_text, warnings
+from beb.report.wording import halving_text, warnings
 
 from .factory import PROMPTS, estimate, make_measurement, make_meta
 
@@ -44,9 +46,38 @@ def test_a_plateau_below_the_cap_gives_a_weight_with_its_interval() -> None:
 
 def test_a_plateau_that_the_cap_excludes_is_not_the_headline() -> None:
     how_much = findings(with_verdict("mixture not contradicted", 16.5))[0]
-    assert "at most 1 in 15 million" in how_much.sentence  # e^16.5
+    assert "at most 1 in 14 million" in how_much.sentence  # e^16.5 = 14.65 million
+    assert "how much less, the tested lengths do not say" in how_much.sentence
     assert "1 in 73,000" not in how_much.sentence
     assert "1 in 73,000" in how_much.detail
+
+
+def test_what_single_texts_leave_at_the_least_stands_beside_what_they_leave_at_the_most() -> None:
+    limits = MixtureLimits(4.9997, 5.432, 0, PROMPTS, refuted=False)
+    m = with_readings(plateau=estimate(3.1, 1.0), cap=4.9997, limits=limits)
+    assert findings(m)[0].sentence == (
+        "The ill-behaved component carries at most 1 in 140 of the unprompted model's weight, and at least 1 in 230, "
+        "if the model is a mixture of the two."
+    )
+    cap = alpha_rows(m)[0]
+    assert (cap.number, cap.share) == ("at least 4.99 nats", "at most 1 in 140")
+    assert "at most 5.5 nats, as certain" in cap.caveat
+
+
+def test_a_cap_that_excludes_less_than_a_hundredth_is_no_limit() -> None:
+    m = with_readings(plateau=estimate(-2.1, 0.4), cap=0.004)
+    assert findings(m)[0].sentence == "The tested prompts exclude no weight of the ill-behaved component."
+    assert alpha_rows(m)[0].share == "excludes no weight"
+
+
+@pytest.mark.parametrize(("value", "gone"), [(3.1, True), (7.5, True), (5.2, False)])
+def test_a_reading_that_the_certain_limits_exclude_says_so_where_it_stands_first(value: float, gone: bool) -> None:
+    limits = MixtureLimits(5.0, 5.5, 0, PROMPTS, refuted=False)
+    m = with_readings(plateau=estimate(value, 0.4), cap=5.0, limits=limits)
+    first = key_figures(m)[0]
+    assert first.name == ("log 1/α (excluded by cap)" if gone else "log 1/α, plateau")
+    assert first.value.startswith(str(value))
+    assert (alpha_rows(m)[1].share == "excluded by the cap") == gone
 
 
 def test_distinctness() -> None:
@@ -55,13 +86,21 @@ def test_distinctness() -> None:
     assert "not shown to be distinct" in vague.sentence
 
 
+def negative(m: Measurement, name: str) -> Band:
+    (curve,) = [c for c in m.behavior if (c.format, c.condition) == (name, "negative")]
+    return curve.corrected or curve.raw
+
+
 def test_lengths_predicted_and_observed() -> None:
     m = make_measurement()
-    sentence = findings(m)[2].sentence
-    for report in m.bounds:
-        assert with_interval(report.bound.sharp) in sentence
-    assert "after 3 sentences in plain text, but not within 6 sentences in chat" in sentence
-    assert "γ + ε = −0.41" in sentence
+    told = findings(m)[2]
+    first, fifth = m.bounds
+    assert with_interval(first.bound.sharp) in told.sentence
+    assert with_interval(fifth.bound.sharp) in told.detail
+    assert "it was first below the misaligned level −0.41 for sure after 3 sentences in plain text." in told.sentence
+    last = with_interval(negative(m, "plain").at(6))
+    assert f"after 6 ill-behaved sentences the mean response is {last} in plain text" in told.sentence
+    assert "γ + ε = −0.41" in told.detail
     none = make_measurement(bounds=())
     assert "The theory gives no length" in findings(none)[2].sentence
     assert bound_rows(none) == ()
@@ -221,3 +260,11 @@ def test_every_premise_is_said_in_plain_words() -> None:
     for row in assumption_rows(make_measurement()):
         assert row.plain == PLAIN_PREMISES[row.name]
         assert "{" not in row.meaning
+
+
+def test_a_plateau_below_the_cap_is_named_for_what_stands_in_its_place() -> None:
+    m = make_measurement()
+    for low, label in ((-1.0, "evidence plateau"), (1.0, "evidence plateau, raised to the cap")):
+        limits = dataclasses.replace(m.alpha.limits, low=m.alpha.plateau.log_inverse_alpha.value + low)
+        other = make_measurement(alpha=dataclasses.replace(m.alpha, limits=limits))
+        assert bound_rows(other)[0].reading == label

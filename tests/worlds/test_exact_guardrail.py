@@ -22,6 +22,7 @@ from beb.worlds.exact_guardrail import (
     mean_share_positivity,
     misalignable_share,
     most_neutral_sentence,
+    positivity_after,
     positivity_holds,
     prefixes_from_positive,
     worst_beta_after,
@@ -179,6 +180,24 @@ def test_the_shift_of_the_exact_curves_is_at_most_theorem_2s_extra() -> None:
         shifts.append((moved - base) / (prefixes.resistance / exact.beta_curve.mean()))
         checked += 1
     assert 0.5 < np.median(shifts) < 1.5, "the log-ratio over the divergence is about the shift"
+
+
+def test_positivity_after_a_prefix_is_that_of_every_text(worlds: list[World]) -> None:
+    """The first negative sentence of every prompt of three sentences, after every prefix of two."""
+    seen = []
+    for world in worlds:
+        negative, total, likelier = is_negative(world), 0.0, 0.0
+        for prefix, prompt in itertools.product(texts(world, 2), texts(world, 3)):
+            first = next((s for s in prompt if negative[s]), None)
+            if first is not None:
+                p = chain_probability(world.positive, prefix) * chain_probability(world.negative, prompt)
+                after = [chain_probability(chain, (*prefix, first)) / chain_probability(chain, prefix)
+                         for chain in (world.negative, world.positive)]  # fmt: skip
+                total += p
+                likelier += p * (after[0] > after[1])
+        assert positivity_after(world, prefixes_from_positive(world, 2), 3) == pytest.approx(likelier / total)
+        seen.append(likelier / total)
+    assert min(seen) < 1, "it is not so everywhere"
 
 
 def test_crossing_and_neutral_sentence() -> None:

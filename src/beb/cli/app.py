@@ -10,16 +10,19 @@ from beb.cli.best_of import best_of
 from beb.cli.bound import bound
 from beb.cli.compare import compare
 from beb.cli.converse import converse
+from beb.cli.doctor import app as doctor
 from beb.cli.export import export
 from beb.cli.figures import figures
 from beb.cli.guardrail import guardrail
 from beb.cli.laws import laws
 from beb.cli.measure import measure
 from beb.cli.personas import app as personas
+from beb.cli.plan import plan
 from beb.cli.probe import probe
 from beb.cli.report import report
 from beb.cli.reproduce import reproduce
 from beb.cli.show import show
+from beb.cli.sweep import sweep
 
 app = typer.Typer(
     name="beb",
@@ -35,6 +38,9 @@ app.command("best-of")(best_of)
 app.command("laws")(laws)
 app.command("converse")(converse)
 app.add_typer(personas, name="personas")
+app.command("sweep")(sweep)
+app.command("plan")(plan)
+app.add_typer(doctor, name="doctor")
 app.command("show")(show)
 app.command("report")(report)
 app.command("figures")(figures)

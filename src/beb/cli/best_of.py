@@ -44,6 +44,7 @@ def best_of(
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Measure the best of n responses against prompt length, and compare it with Theorem 4."""
     from beb.cli.run import run_command
@@ -56,7 +57,10 @@ def best_of(
         adapter_steps=adapter_steps, epsilon=epsilon, level=level, seed=seed,
         best_of=_numbers(sizes) if sizes is not None else None,
     )  # fmt: skip
-    run_command(BEST_OF, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))
+    run_command(
+        BEST_OF, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip
 
 
 def _numbers(given: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ def converse(
     out: options.Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run: 6 conversations of 4 turns.")] = False,
     conversations: Annotated[
-        int | None, typer.Option("--prompts", help="Conversations per kind of user, and prompts for α. [default: 32]")
+        int | None, typer.Option("--prompts", help="Conversations per kind of user, and prompts for α. [default: 24]")
     ] = None,
     turns: Annotated[int | None, typer.Option(help="Turns, each a user turn and a reply. [default: 5]")] = None,
     turn_sentences: Annotated[int | None, typer.Option(help="Sentences of each user turn. [default: 1]")] = None,
@@ -45,6 +45,7 @@ def converse(
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Converse with a model as an ill-behaved user, measure every turn, and compare with Theorem 3."""
     from beb.cli.run import run_command
@@ -57,4 +58,7 @@ def converse(
         positive=positive, scorer=scorer, lead=lead, dtype=dtype, kl=kl, max_sentence_tokens=max_sentence_tokens,
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
     )  # fmt: skip
-    run_command(CONVERSE, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))
+    run_command(
+        CONVERSE, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

@@ -43,6 +43,7 @@ def guardrail(
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Measure how many sentences of a misaligning prompt a system prompt holds off, and compare with Theorem 2."""
     from beb.cli.run import run_command
@@ -56,4 +57,7 @@ def guardrail(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         systems=tuple(parse_system(entry) for entry in system) if system else None,
     )  # fmt: skip
-    run_command(GUARDRAIL, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))
+    run_command(
+        GUARDRAIL, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

@@ -36,10 +36,13 @@ def measure(
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Measure alpha, beta, sigma, gamma and the behavior curve of a model, and compare the bounds with what happens."""
     from beb.cli.run import run_command
+    from beb.experiments.chat_api.experiment import CHAT_API
     from beb.experiments.measure import MEASURE
+    from beb.models.server_address import is_chat_api
 
     chosen = {"model": model, "behavior": behavior, "undesired": undesired, **(QUICK if quick else {})}
     chosen |= options.given(
@@ -48,4 +51,8 @@ def measure(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(MEASURE, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))
+    experiment = CHAT_API if is_chat_api(model) else MEASURE
+    run_command(
+        experiment, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    typer.Option(help="Target: smollm2, a folder, a .gguf file, a hub name, lora:PATH, aligned:BASE or world:NAME."),
+    typer.Option(
+        help="Target: smollm2, a folder, a .gguf file, a hub name, lora:PATH, aligned:BASE, world:NAME, vllm:URL#name "
+        "or, for beb measure, openai:URL#name."
+    ),
 ]
 Behavior = Annotated[
     str, typer.Option(help="An embedded pack, a .jsonl/.csv file, or a folder with negative.txt and positive.txt.")
@@ -44,7 +47,12 @@ MemoryBudget = Annotated[
     str | None,
     typer.Option(help="Memory besides the weights, as 512MiB or 4GiB. [default: 2GiB; on a CUDA GPU half of the rest]"),
 ]
-Kl = Annotated[str | None, typer.Option(help="exact, or monte-carlo for components without a shared tokenizer.")]
+Kl = Annotated[
+    str | None,
+    typer.Option(
+        help="exact; monte-carlo for components without a shared tokenizer or behind a server; top-k: a lower bound."
+    ),
+]
 MaxSentenceTokens = Annotated[int | None, typer.Option(help="A sentence is cut there. [default: 40]")]
 AdapterSteps = Annotated[int | None, typer.Option(help="Training steps of a fitted component.")]
 Epsilon = Annotated[float | None, typer.Option(help="ε of the theorems. [default: 0.2]")]
@@ -52,6 +60,13 @@ Delta = Annotated[float | None, typer.Option(help="δ of the theorems. [default:
 Level = Annotated[float | None, typer.Option(help="Confidence level of every interval. [default: 0.95]")]
 Seed = Annotated[int | None, typer.Option(help="Of everything random. [default: 0]")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch a model or data set.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="local, or ray or ray:address=HOST:PORT,workers=N,cpus=X,gpus=X to spread the work over a Ray cluster.",
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="A smaller run, to see that everything works.")]
 
 

@@ -45,6 +45,7 @@ def personas(
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Weights of personas in a model, how distinct each is, and how many sentences lead to it."""
     if context.invoked_subcommand is not None:
@@ -61,7 +62,10 @@ def personas(
         max_sentence_tokens=max_sentence_tokens, epsilon=epsilon, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(PERSONAS, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))
+    run_command(
+        PERSONAS, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip
 
 
 @app.command("trace")

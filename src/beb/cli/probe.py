@@ -32,6 +32,7 @@ def probe(
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
+    executor: options.Executor = "local",
 ) -> None:
     """Fit linear classifiers of a behavior's poles to the hidden states of every layer, and cross-validate them."""
     from beb.cli.run import run_command
@@ -42,4 +43,7 @@ def probe(
         behaviors=tuple(behavior) if behavior else None, statements=statements, layer=layer, dtype=dtype, level=level,
         seed=seed,
     )  # fmt: skip
-    run_command(PROBE, chosen, out, quick=quick, offline=offline, hardware=options.hardware(device, memory_budget))
+    run_command(
+        PROBE, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

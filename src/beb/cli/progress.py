@@ -65,6 +65,12 @@ class ProgressBar:
             self._stage = stage
         self._progress.update(self._task, description=what, completed=done)
 
+    def next_job(self) -> None:
+        """What is reported from now on is about other work, and gets a bar of its own."""
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        self._task, self._stage = None, ("", 0.0)
+
     def __enter__(self) -> ProgressBar:
         self._progress.start()
         return self

@@ -15,9 +15,10 @@ from beb.cli.page import MOST_COLUMNS, VERDICT_STYLES, answer, failure_lines, he
 from beb.experiments.measurement import Measurement
 from beb.experiments.store import Store
 from beb.report.inert import one_line
+from beb.report.measure_findings import findings
 from beb.report.pages import page_of
 from beb.report.tables import NOT_IDENTIFIED, KeyFigure, alpha_rows, assumption_rows, bound_rows, key_figures, qualities
-from beb.report.wording import behavior_name, findings, halving_text, notes, spec, warnings
+from beb.report.wording import behavior_name, halving_text, notes, spec, warnings
 
 _SHORT_UNITS = {"behavior expectation": "B in [−1, 1]"}
 

@@ -11,6 +11,9 @@ from scipy.special import logsumexp, softmax
 from beb.core.logspace import Floats, floats
 from beb.errors import BadSpec
 
+MOST_NATS = 500.0
+"""A persona of weight 0 may be likelier than all others by more than a float holds; its gradient stops there."""
+
 
 def persona_weights(log_weights: npt.ArrayLike, log_probs: npt.ArrayLike) -> Floats:
     """Posterior weights of the personas after a prompt, softmaxᵢ(log wᵢ + log Pᵢ(s)).
@@ -75,45 +78,32 @@ def _log_joint(log_weights: npt.ArrayLike, log_probs: npt.ArrayLike) -> Floats:
     return log_weights + log_probs
 
 
-def log_ratio_range(
-    index: int, low: npt.ArrayLike, high: npt.ArrayLike, sentence_log_probs: npt.ArrayLike
-) -> tuple[Floats, Floats]:
-    """Limits of log Pᵢ/P₊ of each sentence given those before it, whatever weights in a box the others have.
+def sentence_log_ratio(index: int, weights: npt.ArrayLike, sentence_log_probs: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """log Pᵢ/P₊ of each sentence given those before, and how it changes with the weights.
 
-    index: persona i; P₊ are the others, renormalised. low, high: (n_personas,) limits of the weights, 0 ≤ low ≤ high,
-    high > 0. sentence_log_probs: (..., n_sentences, n_personas) log Pⱼ of each sentence given those before, nats; NaN
+    index: persona i; P₊ are the others, renormalised. weights: (n_personas,) >= 0, not all others 0; only their ratios
+    matter. sentence_log_probs: (..., n_sentences, n_personas) log Pⱼ of each sentence given those before, nats; NaN
     after the end of a text stays NaN.
-    Given the sentences before, P₊ is a mean of the others with weights wⱼPⱼ(before); over a box such a mean is largest
-    where the likeliest k of the others have their upper and the rest their lower limits, for one of the k.
-    Returns: (..., n_sentences) twice, nats. Raises: BadSpec on limits that are no box.
+    Given the sentences before, P₊ is a mean of the others with weights wⱼPⱼ(before).
+    Returns: (..., n_sentences) nats, and its gradient (..., n_sentences, n_personas). Raises: BadSpec.
     Source: derived in docs/maths.md, "Personas measured".
     """
-    low, high = floats("low", low), floats("high", high)
-    rows = np.asarray(sentence_log_probs, dtype=np.float64)
-    if low.shape != high.shape or rows.shape[-1:] != low.shape or not ((low >= 0) & (low <= high) & (high > 0)).all():
-        raise BadSpec(
-            f"limits of {low.size} and {high.size} weights for texts {rows.shape}; accepted: 0 ≤ low ≤ high > 0"
-        )
-    before = np.cumsum(rows, axis=-2) - rows
-    others = np.delete(rows, index, axis=-1)
-    order = np.argsort(-others, axis=-1)
-    picked, joint = (np.take_along_axis(x, order, axis=-1) for x in (others, np.delete(before, index, axis=-1)))
-    with np.errstate(divide="ignore"):
-        floor, ceiling = (np.log(np.delete(side, index))[order] for side in (low, high))
-    largest = _extreme_mean(joint + ceiling, joint + floor, picked)
-    smallest = -_extreme_mean((joint + ceiling)[..., ::-1], (joint + floor)[..., ::-1], picked[..., ::-1], sign=-1)
-    own = rows[..., index]
-    return own - largest, own - smallest
-
-
-def _extreme_mean(ceiling: Floats, floor: Floats, values: Floats, *, sign: int = 1) -> Floats:
-    """Largest (sign 1) log Σ wⱼe^{vⱼ}/Σ wⱼ over the boxes of weights, or minus the smallest (sign −1).
-
-    ceiling, floor, values: (..., m), log limits of the weights and vⱼ, ordered so that the first should weigh most.
-    """
-    top = [np.logaddexp.accumulate(part, axis=-1) for part in (ceiling + values, ceiling)]
-    tail = [np.logaddexp.accumulate(part[..., ::-1], axis=-1)[..., ::-1] for part in (floor + values, floor)]
-    nothing = np.full((*values.shape[:-1], 1), -np.inf)
-    tail = [np.concatenate([part[..., 1:], nothing], axis=-1) for part in tail]
-    means = [np.logaddexp(a, b) for a, b in zip(top, tail, strict=True)]
-    return np.asarray((sign * (means[0] - means[1])).max(axis=-1), dtype=np.float64)
+    shares, rows = floats("weights", weights), np.asarray(sentence_log_probs, dtype=np.float64)
+    if shares.ndim != 1 or rows.ndim < 2 or rows.shape[-1:] != shares.shape:
+        raise BadSpec(f"{shares.shape} weights for texts {rows.shape}; accepted: (..., n_sentences, n_personas)")
+    others = shares * (np.arange(shares.size) != index)
+    if not (shares >= 0).all() or not others.sum() > 0:
+        raise BadSpec(f"weights are {shares.tolist()}; accepted: none below 0, and one of the others above")
+    goes_on = ~np.isnan(rows).any(axis=-1)
+    after = np.cumsum(rows, axis=-2)
+    ratio, slope = np.full(goes_on.shape, np.nan), np.full(rows.shape, np.nan)
+    ratio[goes_on] = rows[goes_on][:, index]
+    slope[goes_on] = 0.0
+    for joint, sign in ((after, -1), (after - rows, 1)):
+        log_p = joint[goes_on]
+        top = np.where(others > 0, log_p, -np.inf).max(axis=-1, keepdims=True)
+        likelihood = np.exp(np.minimum(log_p - top, MOST_NATS)) * (np.arange(shares.size) != index)
+        mixture = likelihood @ others
+        ratio[goes_on] += sign * (np.log(mixture) + top[:, 0])
+        slope[goes_on] += sign * likelihood / mixture[:, None]
+    return ratio, slope

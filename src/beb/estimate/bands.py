@@ -13,7 +13,7 @@ from beb.core.estimate import Band
 from beb.errors import BadSpec
 from beb.estimate.bounded import betting_interval
 from beb.estimate.checks import Array, Bounds, check_bounds, check_lengths, check_level, matrix, too_few
-from beb.estimate.studentised import BOOTSTRAP_T, METHOD, Limits, PromptSet, simultaneous_limits
+from beb.estimate.studentised import BOOTSTRAP_T, METHOD, Limits, PromptSet, resampled, simultaneous_limits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,22 +124,59 @@ def joint_box(
     Assumes: prompts independent; finite variance (means), finite fourth moment (variances).
     """
     check_level(level)
+    columns = _named_columns(means, variances, missing=False)
+    sets, places = _sets_of_prompts(columns, variances, prompt_sets or {}, shared or {})
+    solved = simultaneous_limits(sets, level=level, rng=rng, n_draws=n_draws)
+    boxes = {name: _box(solved[i], where, name in variances) for name, (i, where) in places.items()}
+    value, low, high = ({name: boxes[name][i] for name in columns} for i in range(3))
+    return JointBox(value, low, high, {name: x.shape[0] for name, x in columns.items()}, level, METHOD)
+
+
+def joint_draws(
+    means: Mapping[str, Any],
+    variances: Mapping[str, Any],
+    *,
+    rng: np.random.Generator,
+    n_draws: int,
+    prompt_sets: Mapping[str, str] | None = None,
+    shared: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
+    """The curves themselves in joint resamples of the prompts, as `joint_box` resamples them.
+
+    Arguments as of `joint_box`, but means may be NaN where missing; error sources are common to all sets of prompts.
+    Returns: name → (n_draws, k); row d of every name is of the same resample, variances on their own scale.
+    Raises: TooFewPrompts where a column has fewer prompts than resampling needs, EstimateError, BadSpec.
+    Assumes: as `joint_box`. The draws show a spread; they are not studentised and their quantiles are no limits.
+    """
+    columns = _named_columns(means, variances, missing=True)
+    sets, places = _sets_of_prompts(columns, variances, prompt_sets or {}, shared or {})
+    drawn = resampled(sets, rng=rng, n_draws=n_draws)
+    found = {name: drawn[i][:, where] for name, (i, where) in places.items()}
+    return {name: np.exp(found[name]) if name in variances else found[name] for name in columns}
+
+
+def _named_columns(means: Mapping[str, Any], variances: Mapping[str, Any], *, missing: bool) -> dict[str, Array]:
     if set(means) & set(variances) or not (means or variances):
         raise BadSpec(
             f"means {sorted(means)} and variances {sorted(variances)} need distinct names, at least one in all"
         )
-    columns = {name: matrix(x, name=name) for name, x in {**means, **variances}.items()}
-    labels = {name: (prompt_sets or {}).get(name, "") for name in columns}
-    boxes: dict[str, tuple[Array, Array, Array]] = {}
+    return {name: matrix(x, name=name, missing=missing and name in means) for name, x in {**means, **variances}.items()}
+
+
+def _sets_of_prompts(
+    columns: Mapping[str, Array],
+    variances: Mapping[str, Any],
+    prompt_sets: Mapping[str, str],
+    shared: Mapping[str, Array],
+) -> tuple[list[PromptSet], dict[str, tuple[int, slice]]]:
+    """The sets, and of every name the number of its set and where its columns are there."""
+    labels = {name: prompt_sets.get(name, "") for name in columns}
     members = [[name for name in columns if labels[name] == label] for label in sorted(set(labels.values()))]
-    sets = [_one_set({name: columns[name] for name in names}, variances, shared or {}) for names in members]
-    solved = simultaneous_limits(sets, level=level, rng=rng, n_draws=n_draws)
-    for names, limits in zip(members, solved, strict=True):
+    places: dict[str, tuple[int, slice]] = {}
+    for i, names in enumerate(members):
         ends = np.cumsum([columns[name].shape[1] for name in names])
-        for name, end in zip(names, ends, strict=True):
-            boxes[name] = _box(limits, slice(end - columns[name].shape[1], end), name in variances)
-    value, low, high = ({name: boxes[name][i] for name in columns} for i in range(3))
-    return JointBox(value, low, high, {name: x.shape[0] for name, x in columns.items()}, level, METHOD)
+        places |= {name: (i, slice(end - columns[name].shape[1], end)) for name, end in zip(names, ends, strict=True)}
+    return [_one_set({name: columns[name] for name in names}, variances, shared) for names in members], places
 
 
 def _one_set(columns: Mapping[str, Array], variances: Mapping[str, Any], shared: Mapping[str, Array]) -> PromptSet:

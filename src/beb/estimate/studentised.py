@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from beb.errors import BadSpec
-from beb.estimate.checks import Array
+from beb.estimate.checks import Array, too_few
 from beb.estimate.quantiles import skew_corrected_t, t_quantile, upper_order_statistic
 
 # Below this many prompts resamples repeat each other and only the t reference is used.
@@ -200,6 +200,25 @@ def resample_counts(n: int, n_draws: int, rng: np.random.Generator) -> Array:
     """(n_draws, n) how often each of n prompts occurs in each bootstrap resample."""
     chosen = rng.integers(n, size=(n_draws, n)) + n * np.arange(n_draws)[:, None]
     return np.bincount(chosen.ravel(), minlength=n_draws * n).reshape(n_draws, n).astype(np.float64)
+
+
+def resampled(sets: Sequence[PromptSet], *, rng: np.random.Generator, n_draws: int) -> list[Array]:
+    """The statistics themselves in bootstrap resamples of whole prompts, each set by itself.
+
+    An error source is one normal number per draw, the same for all sets: it is one scorer that errs.
+    Returns: per set (n_draws, k) means and log variances; -inf for the variance of a resample without spread.
+    Raises: TooFewPrompts where a column has fewer prompts than resampling needs.
+    """
+    normal = rng.standard_normal((n_draws, max(one.shared.shape[1] for one in sets)))
+    drawn = []
+    for one in sets:
+        known = (~np.isnan(one.values)).sum(axis=0)
+        scarcest = int(known.argmin())
+        if known[scarcest] < FEWEST_TO_RESAMPLE:
+            raise too_few(one.block[scarcest] or "the sample", int(known[scarcest]), FEWEST_TO_RESAMPLE)
+        value, _ = _statistics(one, resample_counts(one.values.shape[0], n_draws, rng))
+        drawn.append(value + normal[:, : one.shared.shape[1]] @ one.shared.T)
+    return drawn
 
 
 def _statistics(one: PromptSet, counts: Array) -> tuple[Array, Array]:

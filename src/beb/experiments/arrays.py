@@ -56,6 +56,8 @@ def prompt_arrays(store: Store, source: str, n_sentences: int) -> PromptArrays:
     behavior = np.full((len(prompts), n_sentences), np.nan)
     predicted = np.full((len(prompts), n_sentences), -1, dtype=np.int64)
     for row in store.rows("prompt_scores", source=source):
+        if row["prompt"] not in index:  # its log-probabilities could not be had
+            continue
         score = _score(row)
         at = (index[row["prompt"]], row["sentence"])
         behavior[at], predicted[at] = score.behavior, score.predicted

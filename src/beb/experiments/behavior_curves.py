@@ -54,7 +54,7 @@ def behavior_curves(
 
 
 def logistic_fits(
-    curves: tuple[CurveWithRows, ...], negative_itself: CurveWithRows, setting: MeasureSetting
+    curves: tuple[CurveWithRows, ...], negative_itself: CurveWithRows, setting: AnySetting
 ) -> dict[str, LogisticFit]:
     """The logistic law of each format's curve for prompts from P₋; its lower level is the measured B of P₋ itself."""
     own = row_means(negative_itself.per_prompt)

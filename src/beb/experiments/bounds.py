@@ -15,7 +15,7 @@ from beb.core.bounds import Assumption, Status, assess, propagate, random_prompt
 from beb.core.estimate import Band, Estimate
 from beb.errors import EstimateError
 from beb.estimate.bands import JointBox, curve_band, joint_box, mean_band
-from beb.estimate.classification import corrected_band
+from beb.estimate.classification import corrected_band, corrected_values
 from beb.estimate.diagnostics import first_length_below
 from beb.estimate.distinguishability import largest
 from beb.estimate.means import row_means
@@ -66,14 +66,10 @@ def assumptions(
         "distinguishable": assess("distinguishable", "held" if beta.low > 0 else "not measured", distinct),
         "bounded behavior": assess("bounded behavior", "not measured", bounded),
     } | (
-        {"similar under P₋": assess("similar under P₋", _similar(key["sigma2"], trend, setting), similar)}
+        {"similar under P₋": assess("similar under P₋", steady(key["sigma2"], trend, setting.spec.sentences), similar)}
         if "sigma2" in key
         else {}
     )
-
-
-def _similar(sigma2: Estimate, trend: Estimate, setting: AnySetting) -> Status:
-    return "contradicted" if trend.low > 0 else steady(sigma2, trend, setting.spec.sentences)
 
 
 def steady(worst: Estimate, trend: Estimate, n_tested: int) -> Status:
@@ -214,9 +210,15 @@ def within_mixture(name: str, reading: Estimate, limits: MixtureLimits) -> Estim
     if name != PLATEAU:
         return at_least_zero(reading)
     low, high = limits.low, limits.high
-    value = min(max(reading.value, low), high)
+    value = float(values_within_mixture(name, reading.value, limits))
     words = f"{reading.method}; kept within the certain limits of the mixture"
     return replace(reading, value=value, low=low, high=high, method=words, exact=low == high)
+
+
+def values_within_mixture(name: str, log_inverse_alpha: Any, limits: MixtureLimits) -> Floats:
+    """Values of a reading of log 1/α as they enter a theorem, of the same shape; as `within_mixture`."""
+    kept = np.clip(log_inverse_alpha, limits.low, limits.high) if name == PLATEAU else np.maximum(log_inverse_alpha, 0)
+    return np.asarray(kept, dtype=np.float64)
 
 
 def at_least_zero(e: Estimate) -> Estimate:
@@ -272,10 +274,27 @@ def behavior_band(
             return corrected_band(
                 predicted, confusion, lengths, level=level, rng=rng, unit=BEHAVIOR_UNIT, name=name, n_draws=n_draws
             )
-    means = row_means(behavior.reshape(-1, behavior.shape[2]), name=name).reshape(behavior.shape[:2])
+    means = _as_scored(behavior, name)
     return mean_band(
         means, lengths, level=level, rng=rng, unit=BEHAVIOR_UNIT, bounds=BEHAVIOR_LIMITS, name=name, n_draws=n_draws
     )
+
+
+def behavior_values(
+    predicted: NDArray[np.int64], behavior: Floats, confusion: Sequence[Sequence[int]] | None, *, name: str
+) -> tuple[Floats, Floats]:
+    """(n_prompts, k) values whose means `behavior_band` shows, and (k, r) how the scorer's r errors move those means.
+
+    Arguments as of `behavior_band`; r = 0 as scored.
+    """
+    if confusion is not None:
+        with suppress(EstimateError):
+            return corrected_values(predicted, confusion, name=name)
+    return _as_scored(behavior, name), np.zeros((behavior.shape[1], 0))
+
+
+def _as_scored(behavior: Floats, name: str) -> Floats:
+    return row_means(behavior.reshape(-1, behavior.shape[2]), name=name).reshape(behavior.shape[:2])
 
 
 def text(estimate: Estimate) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from beb.errors import ContextTooShort, EstimateError, GateFailed
-from beb.experiments.execute import Executor, Progress, execute
+from beb.experiments.execute import Crew, Executor, HereCrew, Progress, Worker, execute
 from beb.experiments.gate import GATE_THRESHOLD, gate
 from beb.experiments.plan import Item
+from beb.experiments.reads import Reads, everything
 from beb.experiments.spec import AnySpec, ModelSpec, RunSpec
 from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, versions
@@ -52,6 +54,7 @@ class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     target cannot do before anything is fitted on it. prepare: refuses what cannot work with what was loaded, and
     returns what else determines the rows, to be stored with the run. plan: all items in order, from the specification
     and the stored meta alone. worker: carries out the items. analyse: numbers from a complete run's rows alone.
+    reads: the rows of earlier items that an item reads; a worker on another machine sees no others.
     A plan with an item "gate" stops there if the components do not tell the poles apart.
     """
 
@@ -60,8 +63,38 @@ class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     load: Callable[[AnySpec, Places, Progress], AnyLoaded]
     prepare: Callable[[AnySpec, AnyLoaded], Mapping[str, Any]]
     plan: Callable[[AnySpec, Mapping[str, Any]], list[Item]]
-    worker: Callable[[AnySpec, AnyLoaded, Store], Executor]
+    worker: Callable[[AnySpec, AnyLoaded, Store], Worker]
     analyse: Callable[[Store], AnyResult]
+    reads: Reads = everything
+
+    def meta(self, spec: AnySpec, loaded: AnyLoaded) -> dict[str, Any]:
+        """What was loaded determines of the rows, stored with the run."""
+        return {
+            "fingerprints": dict(loaded.fingerprints), "versions": versions(), **self.prepare(spec, loaded),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Items are carried out one after another in this process. loaded: what they need, if it is there already."""
+
+    loaded: Any = None
+
+    @contextmanager
+    def crew(
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
+    ) -> Iterator[Crew]:
+        """See `beb.experiments.execute.Executor`."""
+        loaded = self.loaded
+        if loaded is None:
+            loaded = experiment.load(spec, Places(cache_folder(), offline, hardware), progress or silent)
+        yield HereCrew(experiment.meta(spec, loaded), lambda store: experiment.worker(spec, loaded, store))
 
 
 def run_experiment(
@@ -72,19 +105,28 @@ def run_experiment(
     offline: bool = False,
     hardware: Hardware | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> AnyResult:
     """Run, or continue or just re-read the run in `folder` if it has the same specification.
 
     folder: of the run; made if absent. offline: never fetch anything. hardware: where models run, and in how much
-    memory; it is no part of the specification. progress: see `beb.experiments.execute`.
+    memory; it is no part of the specification. progress: see `beb.experiments.execute`. executor: where the work is
+    done (default: in this process); the rows are the same.
     Returns: the experiment's record, computed from the stored rows alone.
     Raises: any `beb.errors` kind; finished items stay in the store.
     """
     finished = _finished(experiment, spec, folder)
     if finished is not None:
         return finished
-    subjects = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), progress or _silent)
-    return run_with_subjects(experiment, spec, subjects, folder, progress=progress)
+    return _run(
+        experiment,
+        spec,
+        folder,
+        executor or Here(),
+        offline=offline,
+        hardware=hardware or Hardware(),
+        progress=progress,
+    )
 
 
 def run_with_subjects(
@@ -96,21 +138,29 @@ def run_with_subjects(
     progress: Progress | None = None,
 ) -> AnyResult:
     """As `run_experiment`, with models, scorer and statements that are loaded already."""
-    meta = {
-        "experiment": experiment.name,
-        "spec": spec.model_dump(mode="json"),
-        "fingerprints": dict(subjects.fingerprints),
-        "versions": versions(),
-        **experiment.prepare(spec, subjects),
-    }
-    with Store.open(folder, meta) as store:
-        items = experiment.plan(spec, store.meta())
-        execute(
-            store, items, experiment.worker(spec, subjects, store), progress=progress, after=lambda i: _check(store, i)
-        )
-        if progress is not None:
-            progress("computing intervals", 0, 1)
-        return experiment.analyse(store)
+    return _run(experiment, spec, folder, Here(subjects), offline=True, hardware=Hardware(), progress=progress)
+
+
+def _run(
+    experiment: Experiment[AnySpec, AnyLoaded, AnyResult],
+    spec: AnySpec,
+    folder: Path,
+    executor: Executor,
+    *,
+    offline: bool,
+    hardware: Hardware,
+    progress: Progress | None,
+) -> AnyResult:
+    with executor.crew(experiment, spec, offline=offline, hardware=hardware, progress=progress) as crew:
+        meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **crew.meta}
+        with Store.open(folder, meta) as store:
+            items = experiment.plan(spec, store.meta())
+            execute(
+                store, items, crew, reads=experiment.reads, progress=progress, after=lambda item: _check(store, item)
+            )
+            if progress is not None:
+                progress("computing intervals", 0, 1)
+            return experiment.analyse(store)
 
 
 def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> None:
@@ -127,7 +177,8 @@ def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> No
     if n_done < len(items):
         raise EstimateError(
             f"the run in {store.folder} is not finished ({n_done} of {len(items)} work items are done); "
-            "run the command that started it again, with the same --out"
+            "run the command that started it again, with the same --out; or it was made by an older version: make it "
+            "anew in another folder"
         )
 
 
@@ -141,14 +192,19 @@ def default_folder(experiment: str, spec: ModelSpec, *, quick: bool = False) -> 
 def refuse_short_context(spec: RunSpec, subjects: Subjects, *, extra: int = 0) -> None:
     """Refuse before any work if the longest prompt and its response cannot fit.
 
-    extra: tokens that the target reads besides the prompt and its start, for example a chat template.
+    extra: tokens that a chat template and its question add to what the target reads; 0 if nothing is a chat.
     """
     for model in (subjects.target, subjects.negative):
         refuse_short_model(spec, model, extra=extra if model is subjects.target else 0)
 
 
 def refuse_short_model(spec: RunSpec, model: LanguageModel, *, extra: int = 0) -> None:
-    """As `refuse_short_context`, one model alone; for a target that nothing has been fitted on yet."""
+    """As `refuse_short_context`, one model alone; for a target that nothing has been fitted on yet.
+
+    With `extra`, a chat is asked for: a template that cannot be rendered is refused here too.
+    """
+    if extra:
+        model.chat_frame()
     needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens + extra
     if needed > model.info.context_length:
         raise ContextTooShort(
@@ -158,7 +214,7 @@ def refuse_short_model(spec: RunSpec, model: LanguageModel, *, extra: int = 0) -
         )
 
 
-def _silent(_what: str, _done: float, _total: float) -> None:
+def silent(_what: str, _done: float, _total: float) -> None:
     """Progress that nobody watches."""
 
 
@@ -179,13 +235,15 @@ def _finished(experiment: Experiment[AnySpec, AnyLoaded, AnyResult], spec: AnySp
 
 def _check(store: Store, item: Item) -> None:
     """Stop a run whose components are not fit to be interpreted."""
-    if item.kind != "gate":
+    if not item.is_gate:
         return
     verdict = gate(store)
     if not verdict.passed:
-        a = verdict.accuracy
+        a, spec = verdict.accuracy, store.meta()["spec"]
+        fitted = any(str(spec.get(pole)).split("@")[0] == "lora" for pole in ("negative", "positive"))
+        more = "raise --adapter-steps, give more statements, or " * fitted
         raise GateFailed(
             f"the components classify only {a.value:.0%} [{a.low:.0%}, {a.high:.0%}] of {a.n} held-out statements "
-            f"right, at least {GATE_THRESHOLD:.0%} is needed to interpret them; raise --adapter-steps, give more "
-            "statements, or other components (--negative, --positive)"
+            f"right, at least {GATE_THRESHOLD:.0%} is needed to interpret them; {more or 'give '}other components "
+            "(--negative, --positive)"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from beb.core.estimate import Estimate
+from beb.errors import EstimateError
 from beb.estimate.means import proportion
 from beb.experiments.store import Store
 
@@ -37,6 +38,12 @@ def gate(store: Store) -> Gate:
     for row in store.rows("statements"):
         ratio = row["log_p_negative"] - row["log_p_positive"]
         ratios.setdefault((row["split"], row["pole"]), []).append(ratio)
+    missing = [pole for pole in ("negative", "positive") for split in {s for s, _ in ratios} | {"held-out"}
+               if (split, pole) not in ratios]  # fmt: skip
+    if missing:
+        raise EstimateError(
+            f"no {missing[0]} statement could be scored, so the gate cannot be judged; see the failures"
+        )
     threshold = 0.0
     if ("train", "negative") in ratios:
         threshold = float(np.mean([np.median(ratios["train", pole]) for pole in ("negative", "positive")]))

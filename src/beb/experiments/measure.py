@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from beb.errors import NoChatTemplate
+from beb.errors import BadSpec, NoChatTemplate
 from beb.experiments.analyse import analyse_measure
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import (
@@ -18,13 +18,16 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.loading import load_subjects
 from beb.experiments.measurement import Measurement
 from beb.experiments.plan import plan_measure
+from beb.experiments.reads import all_of, of_components, of_measure
 from beb.experiments.spec import MeasureSpec, make_spec
-from beb.experiments.subjects import Subjects, load_subjects
+from beb.experiments.subjects import Subjects
 from beb.experiments.work import MeasureWorker
 from beb.interfaces.language_model import LanguageModel
 from beb.models.hardware import Hardware
+from beb.models.server_address import is_chat_api
 
 
 def _formats(spec: MeasureSpec, target: LanguageModel) -> list[str]:
@@ -52,6 +55,7 @@ MEASURE = Experiment(
     plan=lambda spec, meta: plan_measure(spec, meta["formats"]),
     worker=MeasureWorker,
     analyse=analyse_measure,
+    reads=all_of(of_components, of_measure),
 )
 
 
@@ -75,6 +79,8 @@ def measure(
     Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Definitions 1-5, Theorems 1 and 5, Section 4.
     """
+    if is_chat_api(model):
+        raise BadSpec(f"{model!r} is a chat API; use beb.experiments.chat_api.experiment.measure_chat_api")
     complete = make_spec(MeasureSpec, (spec or MeasureSpec()).model_dump() | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(MEASURE.name, complete)
     return run_experiment(MEASURE, complete, folder, offline=offline, hardware=hardware, progress=progress)

@@ -22,9 +22,14 @@ def context_notes(meta: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
 
 
 def divergence_notes(kl: str) -> list[str]:
-    """Whether divergences are exact over the vocabulary. kl: "exact" or "monte-carlo"."""
+    """Whether divergences are exact over the vocabulary. kl: as in the specification."""
     if kl == "exact":
         return []
+    if kl == "top-k":
+        return [
+            "divergences with a model behind a server are lower bounds, from the most probable tokens it tells: β, β′ "
+            "and the straight line are at least what is shown"
+        ]
     return ["divergences are mean log ratios of the sampled sentences (Monte Carlo), not exact"]
 
 

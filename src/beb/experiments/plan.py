@@ -44,6 +44,11 @@ class Item:
         prompts = f"{self.first}-{self.stop}" if self.stop else ""
         return "/".join(part for part in (self.kind, self.variant, self.source, prompts) if part)
 
+    @property
+    def is_gate(self) -> bool:
+        """Whether the run may stop here, so that nothing after it is begun before."""
+        return self.kind == "gate"
+
 
 def component_items(spec: RunSpec, *, sources: Sequence[Source] = SOURCES) -> list[Item]:
     """What every experiment with components starts with: their gate, their prompts, the prompts' scores."""

@@ -11,6 +11,7 @@ from beb.experiments.store import Store
 
 _HOMES = {
     "measure": ("beb.experiments.measure", "MEASURE"),
+    "chat-api": ("beb.experiments.chat_api.experiment", "CHAT_API"),
     "guardrail": ("beb.experiments.guardrail.experiment", "GUARDRAIL"),
     "converse": ("beb.experiments.converse.experiment", "CONVERSE"),
     "best-of": ("beb.experiments.best_of.experiment", "BEST_OF"),
@@ -18,6 +19,18 @@ _HOMES = {
     "trace": ("beb.experiments.personas.trace", "TRACE"),
     "probe": ("beb.experiments.probe.experiment", "PROBE"),
 }
+
+
+def known_experiments() -> tuple[str, ...]:
+    """Names of all kinds of run."""
+    return tuple(_HOMES)
+
+
+def named_experiment(name: str) -> Experiment[Any, Any, Any]:
+    """A kind of run by its name, one of `known_experiments`."""
+    module, attribute = _HOMES[name]
+    found: Experiment[Any, Any, Any] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def experiment_of(store: Store) -> Experiment[Any, Any, Any]:
@@ -28,9 +41,7 @@ def experiment_of(store: Store) -> Experiment[Any, Any, Any]:
             f"{store.path} is a run of kind {name!r}, and this program knows {', '.join(_HOMES)}; "
             "use the version of beb that wrote it"
         )
-    module, attribute = _HOMES[name]
-    found: Experiment[Any, Any, Any] = getattr(importlib.import_module(module), attribute)
-    return found
+    return named_experiment(name)
 
 
 def analyse(store: Store) -> Any:

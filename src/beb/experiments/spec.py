@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +12,7 @@ from beb.errors import BadSpec
 from beb.estimate.checks import too_few
 
 Format = Literal["plain", "chat"]
+Kl = Literal["exact", "monte-carlo", "top-k"]
 
 
 class ModelSpec(BaseModel):
@@ -48,7 +49,8 @@ class RunSpec(TextSpec):
     the behavior's statements; see `beb.models.components` for the other forms). scorer: B.
     prompts: prompts sampled from each component.
     lead: opening text s₀ of the plain format, given and never scored ("" for none; exact worlds have none).
-    kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo").
+    kl: exact over the vocabulary, or the mean log ratio of the sampled sentences ("monte-carlo"), or, in the main job,
+    a lower bound from the most probable tokens ("top-k", for models behind a server).
     epsilon, delta: of the theorems.
     """
 
@@ -59,12 +61,18 @@ class RunSpec(TextSpec):
     scorer: str = "probe"
     prompts: int = Field(default=40, le=100_000)
     lead: str = Field(default="Here is what I think.\n", max_length=10_000)
-    kl: Literal["exact", "monte-carlo"] = "exact"
+    kl: Kl = "exact"
     adapter_steps: int = Field(default=30, ge=1, le=100_000)
     adapter_rank: int = Field(default=8, ge=1, le=1024)
     adapter_learning_rate: float = Field(default=1e-3, gt=0, le=1)
     epsilon: float = Field(default=0.2, gt=0, le=2)
     delta: float = Field(default=0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _top_k_only_where_known(self) -> RunSpec:
+        if self.kl == "top-k" and not isinstance(self, MeasureSpec):
+            raise ValueError("kl top-k is a lower bound that only beb measure knows; give exact or monte-carlo")
+        return self
 
     @property
     def named_after(self) -> tuple[str, ...]:
@@ -85,9 +93,15 @@ class MeasureSpec(RunSpec):
                 f"sentences is {self.sentences}, but the straight-line and plateau fits need at least 3; "
                 "raise --sentences"
             )
-        if not self.formats:
-            raise ValueError("formats is empty; give --formats plain, chat or both")
+        refuse_repeated_formats(self.formats)
         return self
+
+
+def refuse_repeated_formats(formats: Sequence[str]) -> None:
+    """Raise ValueError unless one or more formats are given, each once."""
+    if not formats or len(set(formats)) < len(formats):
+        given = ", ".join(formats) or "none"
+        raise ValueError(f"formats are {given}; give --formats plain, chat or plain,chat, each once")
 
 
 AnySpec = TypeVar("AnySpec", bound=ModelSpec)

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from beb.experiments import schema
 RUN_FILE = "run.sqlite"
 Row = Mapping[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
-"""What a work item brings: table -> rows."""
+"""What a work item brings: table -> rows, blobs packed."""
 
 
 @contextmanager
@@ -37,6 +37,11 @@ def mapped_errors(path: Path) -> Iterator[None]:
         if "locked" in text:
             raise StoreBusy(f"{path} is in use by another process; wait for it or choose another --out") from error
         raise StoreDamaged(f"{path} cannot be read as a run ({text}); it was left as it is") from error
+    except sqlite3.IntegrityError as error:
+        raise StoreError(
+            f"{path}: a row was about to be written twice ({error}); finished work is kept: please report this fault "
+            "of the program, with the command"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(_damaged(path, error)) from error
     except OSError as error:
@@ -44,7 +49,7 @@ def mapped_errors(path: Path) -> Iterator[None]:
             raise StoreFull(f"no space left for {path}; finished work is kept: free space and run again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StoreFull(f"{path} cannot be written ({error.strerror}); choose another --out") from error
-        raise StoreError(f"{path} cannot be used ({error.strerror or error})") from error
+        raise StoreError(f"{path} cannot be used ({error.strerror or error}); choose another --out") from error
 
 
 class Store:
@@ -102,6 +107,21 @@ class Store:
                 raise
         return cls(folder, connection, None)
 
+    @classmethod
+    def in_memory(cls, meta: Mapping[str, Any]) -> Store:
+        """A run without a file: what a worker on another machine reads from. See `hold`."""
+        connection = sqlite3.connect(":memory:")
+        _create(connection, json.loads(json.dumps(dict(meta))))
+        return cls(Path(), connection, None)
+
+    def hold(self, finished: Mapping[str, Rows]) -> None:
+        """Hold the rows of these finished items, by key, and nothing else; for a store in memory alone."""
+        with mapped_errors(self.path), self._connection:
+            for table in schema.ROW_TABLES:
+                self._connection.execute(f"DELETE FROM {table}")
+            for item, rows in finished.items():
+                self._insert(item, rows)
+
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
         self._connection.close()
@@ -129,15 +149,31 @@ class Store:
     def commit(self, item: str, kind: str, rows: Mapping[str, Sequence[Row]], seconds: float) -> None:
         """Write all rows of one finished item in a single transaction."""
         with mapped_errors(self.path), self._connection:
-            for table, table_rows in rows.items():
-                for row in table_rows:
-                    columns = ("item", *row)
-                    marks = ", ".join("?" * len(columns))
-                    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-                    self._connection.execute(statement, (item, *row.values()))
+            self._insert(item, rows)
             self._connection.execute("INSERT INTO items (item, kind) VALUES (?, ?)", (item, kind))
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._connection.execute("INSERT INTO timings VALUES (?, ?, ?)", (item, now, seconds))
+
+    def _insert(self, item: str, rows: Mapping[str, Sequence[Row]]) -> None:
+        for table, table_rows in rows.items():
+            for row in table_rows:
+                columns = ("item", *row)
+                marks = ", ".join("?" * len(columns))
+                statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+                self._connection.execute(statement, (item, *row.values()))
+
+    def written_by(self, items: Container[str]) -> dict[str, Rows]:
+        """What each of these finished items brought, by key, as it was committed; an item without rows is left out."""
+        found: dict[str, Rows] = {}
+        with mapped_errors(self.path):
+            for table in schema.ROW_TABLES:
+                cursor = self._connection.execute(f"SELECT * FROM {table}")
+                names = [column[0] for column in cursor.description]
+                for values in cursor:
+                    row = dict(zip(names, values, strict=True))
+                    if (item := row.pop("item")) in items:
+                        found.setdefault(item, {}).setdefault(table, []).append(row)
+        return found
 
     def rows(self, table: str, **equal: str | int) -> list[dict[str, Any]]:
         """Rows of a table in primary-key order, blobs decoded to arrays; `equal` filters columns by value."""
@@ -166,17 +202,18 @@ class Store:
     def refuse_changes(self, meta: Mapping[str, Any]) -> None:
         """Raise SpecChanged with the differences if a key of `meta` is not what the run was made with."""
         old = self.meta()
-        changes = [
-            f"{name}: {_short(before)} -> {_short(after)}"
-            for name, before, after in _differences(
-                "", {key: old.get(key) for key in meta}, json.loads(json.dumps(dict(meta)))
-            )
-        ]
+        changes = differences({key: old.get(key) for key in meta}, meta)
         if changes:
             raise SpecChanged(
                 f"{self.folder} holds a run with another specification ({'; '.join(changes)}); "
                 "use the same options, or another --out"
             )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two records of JSON values differ in, as "name: before -> after"."""
+    found = _differences("", *(json.loads(json.dumps(dict(each))) for each in (old, new)))
+    return [f"{name}: {_short(before)} -> {_short(after)}" for name, before, after in found]
 
 
 def _differences(prefix: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from beb.experiments import schema
+from beb.experiments.log_ratios import by_sentence, failure_rows, lower_bound_rows, monte_carlo_rows, text_scores
 from beb.experiments.plan import Item
 from beb.experiments.spec import RunSpec, TextSpec, derive_seed
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import Completion, Failure, LanguageModel, SampleRequest, TokenIds, sentence_spans
+from beb.interfaces.responder import Reply, ReplyRequest
 from beb.interfaces.scorer import Score, Scorer
-from beb.models.scoring import score_sequences, text_log_probs
+from beb.models.scoring import score_sequences
+from beb.models.splitting import split_sentences
 
 RESIDUAL_MARGIN_NATS = 10.0
 RESPONSE_KEY = ("format", "condition", "prompt", "sentences", "response")
@@ -65,16 +68,7 @@ class Tasks:
 
     def gate(self, _: Item) -> Rows:
         """The statements of both poles under both components."""
-        rows = []
-        for split, poles in self.subjects.statements.items():
-            for pole, texts in poles.items():
-                logs = [_log_p_texts(texts, self.model(name)) for name in ("negative", "positive")]
-                rows += [
-                    {"split": split, "pole": pole, "position": i, "text": text,
-                     "log_p_negative": float(logs[0][i]), "log_p_positive": float(logs[1][i])}
-                    for i, text in enumerate(texts)
-                ]  # fmt: skip
-        return {"statements": rows}
+        return gate_rows(self.subjects.statements, self.model("negative"), self.model("positive"))
 
     def sample(self, item: Item) -> Rows:
         """Prompts of a component, sampled from its own start."""
@@ -120,19 +114,9 @@ class Tasks:
         others = [name for name in models if name != own]
         if self.spec.kl == "exact":
             return self._exact_scores(prompts, models, others, source=source, own=own)
-        log_rows, kl_rows = [], []
-        for row in prompts:
-            at = {"source": source, "prompt": row["prompt"]}
-            per_model = {name: _sentence_log_p(models[own], row, name, model) for name, model in models.items()}
-            for name, (values, method) in per_model.items():
-                packed = schema.pack("sentence_log_p", values)
-                log_rows.append({**at, "component": name, "method": method, "sentence_log_p": packed})
-            for q in others:
-                values = per_model[own][0] - per_model[q][0]
-                packed = schema.pack("sentence_kl_nats", values)
-                method = f"monte-carlo ({per_model[q][1]})"
-                kl_rows.append({**at, "p": own, "q": q, "method": method, "sentence_kl_nats": packed})
-        return {"prompt_log_probs": log_rows, "prompt_divergences": kl_rows}
+        if self.spec.kl == "top-k":
+            return lower_bound_rows(prompts, models, source=source, own=own, exact=EXACT)
+        return monte_carlo_rows(prompts, models, source=source, own=own)
 
     def _exact_scores(
         self,
@@ -213,6 +197,28 @@ class Tasks:
     def judge(self, table: str, keys: Sequence[dict[str, Any]], texts: Sequence[str]) -> Rows:
         """Scores of texts as rows of `table`; a text that could not be scored is a failure."""
         return judged(self.subjects.scorer, table, keys, texts)
+
+
+def gate_rows(
+    statements: Mapping[str, Mapping[str, Sequence[str]]], negative: LanguageModel, positive: LanguageModel
+) -> Rows:
+    """Statements by split and pole under both components; one that could not be scored is a failure."""
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    for split, poles in statements.items():
+        for pole, texts in poles.items():
+            scores = zip(texts, text_scores(texts, negative), text_scores(texts, positive), strict=True)
+            for i, (text, p, q) in enumerate(scores):
+                if isinstance(p, Failure) or isinstance(q, Failure):
+                    failed = p if isinstance(p, Failure) else q
+                    assert isinstance(failed, Failure)
+                    failures.append(Failure(failed.kind, f"statement {split}/{pole}/{i}: {failed.detail}"))
+                    continue
+                rows.append(
+                    {"split": split, "pole": pole, "position": i, "text": text, "log_p_negative": p,
+                     "log_p_positive": q}
+                )  # fmt: skip
+    return {"statements": rows, "failures": failure_rows("gate", failures)}
 
 
 def sampled_prompts(
@@ -302,6 +308,33 @@ def answered(
     return {"responses": rows, "failures": failure_rows("response", failures)}
 
 
+def replied_rows(
+    keys: Sequence[dict[str, Any]],
+    requests: Sequence[ReplyRequest],
+    answers: Sequence[Reply | Failure],
+    reader: LanguageModel,
+    *,
+    most: int,
+) -> Rows:
+    """The first sentence of each reply of a chat API, in the tokens of `reader`; cut at `most` of them.
+
+    keys: values of RESPONSE_KEY. A reply has no log-probabilities.
+    """
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    for key, request, answer in zip(keys, requests, answers, strict=True):
+        if isinstance(answer, Failure):
+            subject = "/".join(str(key[name]) for name in RESPONSE_KEY)
+            failures.append(Failure(answer.kind, f"{subject}: {answer.detail}"))
+            continue
+        ids = reader.encode(answer.text)
+        end = (*split_sentences(reader, ids), 0)[0]
+        cut = end > most or (answer.cut and end == len(ids))
+        first = Completion(ids[: min(end, most)], (), (), int(cut), reader.decode(ids[: min(end, most)]))
+        rows.append({**key, "seed": str(request.seed), **sampled_row(first)})
+    return {"responses": rows, "failures": failure_rows("response", failures)}
+
+
 def judged(scorer: Scorer, table: str, keys: Sequence[dict[str, Any]], texts: Sequence[str]) -> Rows:
     """Scores of texts as rows of `table`; a text that could not be scored is a failure."""
     rows: list[dict[str, Any]] = []
@@ -331,32 +364,3 @@ def sampled_row(answer: Completion) -> dict[str, Any]:
         "n_cut": answer.n_cut,
         "text": answer.text,
     }
-
-
-def failure_rows(subject: str, failures: Sequence[Failure]) -> list[dict[str, Any]]:
-    """Rows of the failures of one item."""
-    return [{"position": i, "subject": subject, "kind": f.kind, "detail": f.detail} for i, f in enumerate(failures)]
-
-
-def by_sentence(
-    values: np.ndarray[Any, np.dtype[np.float64]], spans: Sequence[tuple[int, int]]
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Sums of token values over each sentence."""
-    return np.array([float(np.sum(values[start:stop])) for start, stop in spans])
-
-
-def _log_p_texts(texts: Sequence[str], model: LanguageModel) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([each.log_prob for each in text_log_probs(texts, model)])
-
-
-def _sentence_log_p(
-    sampler: LanguageModel, row: Mapping[str, Any], name: str, model: LanguageModel
-) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
-    """Log-probability of each sentence: of the sampled ids where the tokenizer is shared, else of the text."""
-    spans = sentence_spans(row["sentence_ends"].tolist())
-    if sampler.info.tokenizer == model.info.tokenizer:
-        ids = tuple(int(t) for t in row["token_ids"])
-        (score,) = score_sequences([ids], {name: model})
-        return by_sentence(score.log_probs[name], spans), "token ids"
-    prefixes = [sampler.decode(row["token_ids"][:stop].tolist()) for _, stop in spans]
-    return np.diff(_log_p_texts(prefixes, model), prepend=0.0), "text under its own tokenizer"

@@ -36,7 +36,7 @@ class MeasureWorker:
     def _respond(self, item: Item) -> Rows:
         tasks, spec = self._tasks, self._spec
         keys, prefixes = [], []
-        for prompt, sentences in self._condition_prompts(item).items():
+        for prompt, sentences in condition_prompts(tasks, spec, item).items():
             # The response without a prompt is the same for all conditions.
             for length in range(1 if item.source != "negative" else 0, spec.sentences + 1):
                 prefix = tasks.prefix(item.variant, [ids for sentence in sentences[:length] for ids in sentence])
@@ -46,20 +46,23 @@ class MeasureWorker:
                     prefixes.append(prefix)
         return tasks.answer(tasks.model("target"), keys, prefixes)
 
-    def _condition_prompts(self, item: Item) -> dict[int, list[TokenIds]]:
-        sentences = self._tasks.sentences_of("positive" if item.source == "positive" else "negative")
-        if item.source == "shuffled":
-            sentences = self._shuffled(sentences)
-        return {prompt: parts for prompt, parts in sentences.items() if item.first <= prompt < item.stop}
 
-    def _shuffled(self, sentences: dict[int, list[TokenIds]]) -> dict[int, list[TokenIds]]:
-        """Exchange the sentences at each position between prompts: same sentences, no coherent author."""
-        prompts = list(sentences)
-        if len(prompts) < 2:
-            raise EstimateError(f"{len(prompts)} complete prompts cannot be shuffled; raise --prompts")
-        columns = []
-        for position in range(self._spec.sentences):
-            rng = np.random.default_rng(derive_seed(self._spec.seed, "shuffle", position))
-            order = rng.permutation(len(prompts))
-            columns.append([sentences[prompts[i]][position] for i in order])
-        return {prompt: [column[i] for column in columns] for i, prompt in enumerate(prompts)}
+def condition_prompts(tasks: Tasks, spec: MeasureSpec, item: Item) -> dict[int, list[TokenIds]]:
+    """Sentences of the prompts of an item's condition (its source), by prompt."""
+    sentences = tasks.sentences_of("positive" if item.source == "positive" else "negative")
+    if item.source == "shuffled":
+        sentences = _shuffled(sentences, spec)
+    return {prompt: parts for prompt, parts in sentences.items() if item.first <= prompt < item.stop}
+
+
+def _shuffled(sentences: dict[int, list[TokenIds]], spec: MeasureSpec) -> dict[int, list[TokenIds]]:
+    """Exchange the sentences at each position between prompts: same sentences, no coherent author."""
+    prompts = list(sentences)
+    if len(prompts) < 2:
+        raise EstimateError(f"{len(prompts)} complete prompts cannot be shuffled; raise --prompts")
+    columns = []
+    for position in range(spec.sentences):
+        rng = np.random.default_rng(derive_seed(spec.seed, "shuffle", position))
+        order = rng.permutation(len(prompts))
+        columns.append([sentences[prompts[i]][position] for i in order])
+    return {prompt: [column[i] for column in columns] for i, prompt in enumerate(prompts)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ MANIFEST = "beb_adapter.json"
 
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
+_AGAIN = "fit or download the adapter again"
+_LONGEST_SHOWN = 60
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "use_dora": (False, None),
     "modules_to_save": (None, [], ()),
@@ -45,10 +48,11 @@ def lora_component(base: HuggingFaceModel, folder: Path, *, name: str | None = N
     """
     config = read_config(folder)
     remark = _require_base(base, folder, config)
-    swap = WeightSwap(_merged(base, folder, config))
+    name = name or f"lora:{folder}"
+    swap = WeightSwap(_merged(base, folder, config), name)
     info = derived_info(
         base.info,
-        name=name or f"lora:{folder}",
+        name=name,
         kind="lora",
         fingerprint=combined(
             ("lora", base.info.fingerprint, file_sha256(folder / CONFIG_FILE), file_sha256(folder / WEIGHTS_FILE))
@@ -116,7 +120,57 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise NotAModel(
                 f"{folder}: adapters with {key}={config[key]!r} are not supported; merge it into a checkpoint first"
             )
+    _require_usable(folder / CONFIG_FILE, config)
     return config
+
+
+def _require_usable(file: Path, config: dict[str, Any]) -> None:
+    """Refuse values that cannot be used to merge the adapter.
+
+    Raises: NotAModel with the file, the key and its value.
+    """
+    for key in ("r", "lora_alpha"):
+        if not _is_positive(config.get(key)):
+            shown = _shown(config[key]) if key in config else "missing"
+            raise NotAModel(f"{file}: {key} is {shown}, not a number above 0; {_AGAIN}")
+    for key in ("rank_pattern", "alpha_pattern"):
+        patterns = config.get(key)
+        if not isinstance(patterns, dict | None):
+            raise NotAModel(f"{file}: {key} is {_shown(patterns)}, not an object of module patterns; {_AGAIN}")
+        for pattern, value in (patterns or {}).items():
+            try:
+                _module_pattern(pattern)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise NotAModel(
+                    f"{file}: {key} holds {_shown(pattern)}, which is no regular expression ({error}); {_AGAIN}"
+                ) from error
+            if not _is_positive(value):
+                raise NotAModel(
+                    f"{file}: {key} gives {_shown(pattern)} the value {_shown(value)}, not a number above 0; {_AGAIN}"
+                )
+    made_for = config.get("base_model_name_or_path")
+    if not isinstance(made_for, str | None):
+        raise NotAModel(f"{file}: base_model_name_or_path is {_shown(made_for)}, not a name; {_AGAIN}")
+
+
+def _is_positive(value: Any) -> bool:
+    """Whether a value of JSON is a finite number above 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value) and value > 0
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _shown(value: Any) -> str:
+    shown = json.dumps(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def _module_pattern(key: str) -> re.Pattern[str]:
+    """What a key of the PEFT format's patterns matches: the end of a module's path."""
+    return re.compile(rf"(.*\.)?({key})$")
 
 
 def _merged(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -124,7 +178,7 @@ def _merged(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> dic
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except (SafetensorError, OSError) as error:
-        raise NotAModel(f"{folder / WEIGHTS_FILE} is damaged ({error}); fit or download the adapter again") from error
+        raise NotAModel(f"{folder / WEIGHTS_FILE} is damaged ({error}); {_AGAIN}") from error
     merged: dict[str, torch.Tensor] = {}
     for key in sorted(tensors):
         if not (key.startswith(_PREFIX) and key.endswith((_A, _B))):
@@ -137,6 +191,7 @@ def _merged(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> dic
         if parameter is None or up is None:
             missing = f"no module {path}" if parameter is None else f"no {path}{_B} in the adapter"
             raise _mismatch(base, folder, config, missing)
+        _require_product(folder / WEIGHTS_FILE, path, down, up)
         delta = (up.float() @ down.float()) * _scaling(config, path)
         delta = delta.T if config.get("fan_in_fan_out") else delta
         if delta.shape != parameter.shape:
@@ -152,6 +207,21 @@ def _merged(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) -> dic
     return {**(base.swap.tensors if base.swap else {}), **merged}
 
 
+def _require_product(file: Path, path: str, down: torch.Tensor, up: torch.Tensor) -> None:
+    """Refuse two tensors whose product is no change of a matrix.
+
+    Raises: NotAModel.
+    """
+    if down.dim() != 2 or up.dim() != 2 or up.shape[1] != down.shape[0]:
+        raise NotAModel(
+            f"{file} is damaged: {path} has lora_A of shape {tuple(down.shape)} and lora_B of shape "
+            f"{tuple(up.shape)}, no two matrices of one rank; {_AGAIN}"
+        )
+    for name, tensor in (("lora_A", down), ("lora_B", up)):
+        if not bool(torch.isfinite(tensor.float()).all()):
+            raise NotAModel(f"{file} is damaged: {name} of {path} holds NaN or infinite values; {_AGAIN}")
+
+
 def _mismatch(base: HuggingFaceModel, folder: Path, config: dict[str, Any], reason: str) -> AdapterMismatch:
     made_for = config.get("base_model_name_or_path") or "an unnamed base"
     return AdapterMismatch(
@@ -164,7 +234,7 @@ def _scaling(config: dict[str, Any], path: str) -> float:
 
     def pattern(name: str, default: float) -> float:
         for key, value in (config.get(name) or {}).items():
-            if re.match(rf"(.*\.)?({key})$", path):
+            if _module_pattern(key).match(path):
                 return float(value)
         return default
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING
 from beb.errors import BadSpec, NotAModel, UnknownName
 from beb.interfaces.language_model import LanguageModel
 from beb.models.hardware import Hardware
+from beb.models.hub import hub_folder
+from beb.models.server_address import is_chat_api, is_served
 
 if TYPE_CHECKING:
     from beb.models.huggingface import HuggingFaceModel
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _SMOLLM2 = "smollm2"
 _ALIGNED = "aligned:"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
-_FORMS = "Or give a model folder, a .gguf file, lora:FOLDER, or a hub name such as org/name."
+_FORMS = "Or give a model folder, a .gguf file, lora:FOLDER, a hub name such as org/name, or vllm:URL#name."
 
 Notice = Callable[[str], None]
 
@@ -55,7 +55,7 @@ def load_model(
     hardware: Hardware | None = None,
     progress: Notice | None = None,
 ) -> LanguageModel:
-    """A language model from a catalog name, a folder, a .gguf file, "lora:FOLDER", or a hub name "org/name".
+    """A language model from a catalog name, a folder, a .gguf file, "lora:FOLDER", "org/name" or "vllm:URL#name".
 
     dtype: "fp32", "bf16" or "fp16". offline: nothing is downloaded; what is not on this machine is an error.
     base: of an adapter, in place of the base that its configuration names. hardware: where it runs, in how much memory;
@@ -70,6 +70,8 @@ def load_model(
         raise BadSpec(
             f"{name!r} is {aligned} trained on a behavior's statements, so only a run can load it: give it as --model"
         )
+    if is_served(name):
+        return _served(name, offline=offline, progress=progress)
     if name == _SMOLLM2:
         from beb.models.embedded import smollm2_gguf
 
@@ -88,8 +90,19 @@ def load_model(
     if name.startswith((".", "~")) or path.is_absolute() or name.endswith("/") or name.count("/") > 1:
         raise NotAModel(f"no such folder: {name}; give a model folder, a .gguf file, or a hub name such as org/name")
     if _HUB_NAME.fullmatch(name):
-        return _checkpoint(_hub_folder(name, offline=offline, notice=progress), name, dtype, hardware)
+        return _checkpoint(hub_folder(name, offline=offline, notice=progress), name, dtype, hardware)
     raise UnknownName.of("model", name, known_models(), _FORMS)
+
+
+def _served(name: str, *, offline: bool, progress: Notice | None) -> LanguageModel:
+    if is_chat_api(name):
+        raise BadSpec(
+            f"{name!r} is a chat API: it answers, but tells no tokens and no log-probabilities; only beb measure can "
+            "take it, as --model (a vLLM server is vllm:URL#name)"
+        )
+    from beb.models.serving import load_served
+
+    return load_served(name, offline=offline, notice=progress)
 
 
 def _gguf(path: Path, name: str, dtype: str, hardware: Hardware, notice: Notice | None) -> HuggingFaceModel:
@@ -120,25 +133,3 @@ def _adapter(
     if not isinstance(model, HuggingFaceModel):
         raise BadSpec(f"{name} needs a checkpoint as base, not {made_for}")
     return lora_component(model, folder, name=name)
-
-
-def _hub_folder(name: str, *, offline: bool, notice: Notice | None) -> Path:
-    """The snapshot of a hub repository: safetensors, configuration and tokenizer files only, never pickles or code."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    from beb.models.quiet import quiet_loading
-
-    try:
-        with quiet_loading():
-            if notice is not None and not offline:
-                notice(f"downloading {name} unless it is in the cache")
-            return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=offline))
-    except LocalEntryNotFoundError as error:
-        how = "run once without offline" if offline else "check the network"
-        raise NotAModel(
-            f"{name} is not in the local hub cache and was not downloaded; {how}, or give a local folder"
-        ) from error
-    except (HfHubHTTPError, OSError, ValueError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise NotAModel(f"{name} could not be fetched from the hub ({type(error).__name__}: {reason})") from error

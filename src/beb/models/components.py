@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from beb.errors import BadSpec
 from beb.interfaces.language_model import LanguageModel, TokenIds
 from beb.models.fingerprint import combined
 from beb.models.hardware import Hardware
-from beb.models.huggingface import HuggingFaceModel, derived_info
+from beb.models.huggingface import DTYPES, HuggingFaceModel, derived_info
+from beb.models.served import ServedModel
 
 NEUTRAL_TURN = "Please tell me what you think."
-FORMS = 'lora:PATH, persona:"TEXT", model:PATH-or-name, target, residual (as the positive component)'
+FORMS = (
+    'lora:PATH, persona:"TEXT", model:PATH-or-name, model:vllm:URL#name, model:#NAME (of the target\'s own server), '
+    "target, residual (as the positive component)"
+)
+AnyFramed = TypeVar("AnyFramed", HuggingFaceModel, ServedModel)
+"""Models that can read after another start context: what a persona or an opening is."""
 
 
 def load_component(
@@ -24,7 +31,8 @@ def load_component(
 ) -> LanguageModel:
     """A component from its description; whatever can share the target's weights does.
 
-    description: "lora:PATH", "persona:TEXT", "model:PATH-or-hub-name" or "target". The residual needs a weight that is
+    description: "lora:PATH", "persona:TEXT", "model:PATH-or-hub-name", "model:vllm:URL#name", "model:#NAME" (a LoRA
+    module or model of the server that the target is on) or "target". The residual needs a weight that is
     measured first: build it with `ResidualComponent`.
     dtype, hardware: of another checkpoint; the target's by default.
     Raises: BadSpec listing the accepted forms; NotAModel, AdapterMismatch, UnknownName.
@@ -33,22 +41,33 @@ def load_component(
     rest = rest.strip()
     if description.strip() == "target":
         return target
+    if kind == "model" and rest.startswith("#"):
+        from beb.models.serving import served_beside
+
+        if not isinstance(target, ServedModel):
+            raise BadSpec(f"component {description!r} is one of the target's server, but {target.info.name} is on none")
+        return served_beside(target, rest.removeprefix("#"))
     if kind == "model" and rest:
         from beb.models.catalog import load_model
 
         if hardware is None and isinstance(target, HuggingFaceModel):
             hardware = target.weights.hardware
-        return load_model(rest, dtype=dtype or target.info.dtype, offline=offline, hardware=hardware)
+        own = target.info.dtype if target.info.dtype in DTYPES else "fp32"
+        return load_model(rest, dtype=dtype or own, offline=offline, hardware=hardware)
+    if kind == "persona" and rest and isinstance(target, ServedModel):
+        return persona_component(target, rest)
     if kind in ("lora", "persona") and rest:
         if not isinstance(target, HuggingFaceModel):
+            beside = "; a LoRA module of its server is model:#NAME" if isinstance(target, ServedModel) else ""
             raise BadSpec(
                 f"component {description!r} needs a checkpoint as target, not {target.info.name} ({target.info.kind})"
+                f"{beside}"
             )
         return persona_component(target, rest) if kind == "persona" else _lora(target, rest)
     raise BadSpec(f"component {description!r} is none of: {FORMS}")
 
 
-def persona_component(target: HuggingFaceModel, persona: str) -> HuggingFaceModel:
+def persona_component(target: AnyFramed, persona: str) -> AnyFramed:
     """The same weights under a description: as system text of a chat, or, without a chat template, as opening text."""
     if target.info.has_chat_template:
         context = "persona as system text, one neutral user turn, reply header"
@@ -57,7 +76,7 @@ def persona_component(target: HuggingFaceModel, persona: str) -> HuggingFaceMode
     return _framed(target, start_ids, f"persona:{persona}", "start token, persona as opening text, blank line")
 
 
-def neutral_component(target: HuggingFaceModel) -> HuggingFaceModel:
+def neutral_component(target: AnyFramed) -> AnyFramed:
     """The same weights in the frame of `persona_component`, without a persona: what personas are compared with.
 
     A chat template may put a system text of its own where a persona's would stand; the context says what stands there.
@@ -69,13 +88,13 @@ def neutral_component(target: HuggingFaceModel) -> HuggingFaceModel:
     return _framed(target, target.start_ids, target.info.name, "start token, no persona")
 
 
-def _reply_frame(target: HuggingFaceModel, system: str | None) -> TokenIds:
+def _reply_frame(target: HuggingFaceModel | ServedModel, system: str | None) -> TokenIds:
     """A chat with one neutral user turn, up to where the reply begins."""
     before, after = target.chat_frame(system)
     return before + target.encode(NEUTRAL_TURN) + after
 
 
-def _framed(target: HuggingFaceModel, start_ids: TokenIds, name: str, context: str) -> HuggingFaceModel:
+def _framed(target: AnyFramed, start_ids: TokenIds, name: str, context: str) -> AnyFramed:
     info = derived_info(
         target.info,
         name=name,
@@ -86,22 +105,29 @@ def _framed(target: HuggingFaceModel, start_ids: TokenIds, name: str, context: s
     return target.component(info, start_ids=start_ids)
 
 
-def with_lead(target: HuggingFaceModel, lead: str) -> HuggingFaceModel:
+def with_lead(target: AnyFramed, lead: str) -> AnyFramed:
     """The same model reading every text after an opening s₀, which is given and never scored.
 
     lead: the opening text, for example a line that asks for first-person prose; it stands after the start token. Chat
     frames are not changed.
     Source: Wolf et al. 2024, Definitions 4 and 6, condition on such an s₀.
     """
-    start_ids = target.start_ids + target.encode(lead)
+    begun: TokenIds = target.start_ids + target.encode(lead)
     info = derived_info(
         target.info,
         name=target.info.name,
         kind=target.info.kind,
-        fingerprint=combined(("lead", target.info.fingerprint, *map(str, start_ids))),
+        fingerprint=combined(("lead", target.info.fingerprint, *map(str, begun))),
         context=f"{target.info.context}, then {lead!r}",
     )
-    return target.component(info, start_ids=start_ids)
+    return target.component(info, start_ids=begun)
+
+
+def led(model: LanguageModel, lead: str) -> LanguageModel:
+    """As `with_lead`; a model that cannot be given another start, or an empty opening, changes nothing."""
+    if lead and isinstance(model, HuggingFaceModel):
+        return with_lead(model, lead)
+    return with_lead(model, lead) if lead and isinstance(model, ServedModel) else model
 
 
 def _lora(target: HuggingFaceModel, path: str) -> LanguageModel:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from beb.errors import BadSpec, OutOfMemory
+from beb.errors import OutOfMemory
 from beb.interfaces.language_model import Completion, Failure, SampleRequest, TokenIds
 from beb.models import steppers
 from beb.models.memory import cached_rows, release
+from beb.models.requests import no_room, refuse_unusable
 from beb.models.sentences import SentenceRule, SentenceTracker
 from beb.models.steppers import OwnCacheStepper, RowsOutgrown, RowStepper, Stepper
 from beb.models.weights import Weights, foreign_errors
 
 _BLOCK = 256
-CONTEXT_FULL = "context-full"
 
 
 @dataclass(slots=True)
@@ -80,14 +80,8 @@ def sample_requests(
     Returns: in order; Failure("context-full") where the longest possible text would not fit, whatever is sampled.
     Raises: BadSpec, NumericalFailure, ModelError.
     """
-    for request in requests:
-        if not request.prefix or request.n_sentences < 1 or request.max_sentence_tokens < 1 or request.seed < 0:
-            raise BadSpec(
-                f"sample request with {len(request.prefix)} prefix tokens, {request.n_sentences} sentences, "
-                f"{request.max_sentence_tokens} tokens per sentence, seed {request.seed}; "
-                "it needs a start token, at least 1 sentence of at least 1 token, and a seed >= 0"
-            )
-    results: list[Completion | Failure | None] = [_room(request, context_length) for request in requests]
+    refuse_unusable(requests)
+    results: list[Completion | Failure | None] = [no_room(request, context_length) for request in requests]
     waiting = [i for i, result in enumerate(results) if result is None]
     if waiting:
         growing = [_begin(requests[i], rule) for i in waiting]
@@ -137,17 +131,6 @@ def _first_above(cumulative: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     hit = torch.searchsorted(cumulative, target.clamp(min=0), right=True)
     last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous(), right=False)
     return torch.minimum(hit, last)
-
-
-def _room(request: SampleRequest, context_length: int) -> Failure | None:
-    needed = len(request.prefix) + request.n_sentences * request.max_sentence_tokens
-    if needed <= context_length:
-        return None
-    return Failure(
-        CONTEXT_FULL,
-        f"{len(request.prefix)} tokens before and up to {request.n_sentences * request.max_sentence_tokens} sampled "
-        f"exceed the context of {context_length}",
-    )
 
 
 def _begin(request: SampleRequest, rule: SentenceRule) -> _Growing:

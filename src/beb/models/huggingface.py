@@ -24,10 +24,11 @@ from beb.interfaces.language_model import (
     TokenIds,
 )
 from beb.models.decode import sample_requests
-from beb.models.devices import Placement, place
+from beb.models.devices import place
 from beb.models.fingerprint import checkpoint_fingerprint
 from beb.models.hardware import Hardware
-from beb.models.memory import KEPT, Footprint, is_out_of_memory, memory_errors, until_done
+from beb.models.memory import KEPT, Footprint, memory_errors, until_done
+from beb.models.pretrained import from_pretrained
 from beb.models.quiet import quiet_loading
 from beb.models.rowcache import supports_rows
 from beb.models.sentences import SentenceRule
@@ -283,9 +284,7 @@ def load_checkpoint(
     require_safetensors(folder)
     placement = place(hardware, DTYPES[dtype])
     with quiet_loading(), memory_errors(name):
-        module, tokenizer = _from_pretrained(folder, name, DTYPES[dtype], placement)
-        if placement.device_map is None:
-            module = module.to(placement.device)
+        module, tokenizer = from_pretrained(folder, name, DTYPES[dtype], placement)
     return wrap(
         module,
         tokenizer,
@@ -351,30 +350,6 @@ def require_safetensors(folder: Path) -> None:
     raise NotAModel(
         f"{folder} holds no *.safetensors; a model folder holds config.json, *.safetensors and the tokenizer's files"
     )
-
-
-def _from_pretrained(folder: Path, name: str, dtype: torch.dtype, placement: Placement) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        module, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **placement.options, **options
-        )
-    except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError, SafetensorError, ...
-        if is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise NotAModel(
-            f"{name}: {folder} does not load as a causal language model ({type(error).__name__}: {reason})"
-        ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise NotAModel(
-            f"{name}: {folder} lacks {len(missing)} weights, the first {missing[0]}; the checkpoint is incomplete"
-        )
-    return module, tokenizer
 
 
 def _context_length(config: Any, tokenizer: Any) -> int:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from beb.errors import BadSpec, ContextTooShort, NumericalFailure
 from beb.models.huggingface import HuggingFaceModel
 from beb.models.memory import until_done
-from beb.models.weights import batches_by_length, foreign_errors
+from beb.models.weights import batches_by_length, foreign_errors, remedy
 
 TEXTS_PER_PASS = 32  # all layers of a pass are in memory at once
 
@@ -71,10 +71,7 @@ def representations(model: HuggingFaceModel, texts: Sequence[str]) -> Representa
 
     until_done(model.weights.memory, work)
     if not (np.isfinite(last).all() and np.isfinite(mean).all()):
-        raise NumericalFailure(
-            f"{model.info.name} gives NaN or infinite hidden states; its weights are damaged or overflow: "
-            "load it with dtype fp32, or use another checkpoint"
-        )
+        raise NumericalFailure(f"{model.info.name} gives NaN or infinite hidden states; {remedy(model.weights.dtype)}")
     return Representations(last, mean)
 
 

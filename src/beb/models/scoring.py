@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beb.errors import NumericalFailure, TokenizerMismatch
-from beb.interfaces.language_model import LanguageModel, TokenIds
+from beb.errors import NoDistribution, NumericalFailure, ServerFailed, TokenizerMismatch
+from beb.interfaces.given_tokens import ScoresGivenTokens, TokenScores
+from beb.interfaces.language_model import Failure, LanguageModel, TokenIds
 from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,7 +58,8 @@ def score_sequences(
     chunk_rows: rows of vocabulary width held at once, at most; fewer, and fewer texts at once, if the memory budget of
     the models has no room for so many.
     Returns: one record per sequence, in order. KL is infinite where q has zero probability and p has not.
-    Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
+    Raises: TokenizerMismatch, ContextTooShort, NumericalFailure; of a served model NoDistribution where a divergence is
+    asked for, and ServerFailed where a sequence brought no scores (see `given_scores`).
     Source: token-wise exact divergence, Amini, Vieira and Cotterell 2025 (arXiv 2504.10637).
     """
     require_shared_tokenizer(models, divergences)
@@ -85,11 +87,16 @@ def _scores(
 ) -> list[SequenceScores]:
     observed = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences])
     n_rows = len(observed)
-    distributions = {name: model.distributions(sequences) for name, model in models.items()}
+    served = {name: model for name, model in models.items() if isinstance(model, ScoresGivenTokens)}
+    distributions = {name: model.distributions(sequences) for name, model in models.items() if name not in served}
     for name, rows in distributions.items():
         if rows.n_rows != n_rows:
             raise NumericalFailure(f"{name} returned {rows.n_rows} rows for {n_rows} tokens; its backend is broken")
     log_probs = {name: np.empty(n_rows) for name in models}
+    for name, model in served.items():
+        log_probs[name] = np.concatenate(
+            [np.empty(0), *(_scores_or_error(each) for each in model.score_tokens(sequences))]
+        )
     kl = {pair: np.empty(n_rows) for pair in divergences}
 
     def work(start: int, stop: int) -> None:
@@ -112,6 +119,19 @@ def _scores(
     ]
 
 
+def given_scores(sequences: Sequence[TokenIds], model: LanguageModel) -> list[FloatArray | Failure]:
+    """Log-probabilities of every token of every sequence, (n_tokens,) nats each; of a served model also failures."""
+    if isinstance(model, ScoresGivenTokens):
+        return [each.log_probs if isinstance(each, TokenScores) else each for each in model.score_tokens(sequences)]
+    return [each.log_probs["model"] for each in score_sequences(sequences, {"model": model})]
+
+
+def _scores_or_error(scores: TokenScores | Failure) -> FloatArray:
+    if isinstance(scores, Failure):
+        raise ServerFailed(f"a text could not be scored: {scores.kind} ({scores.detail}); run again to go on")
+    return scores.log_probs
+
+
 def text_log_probs(texts: Sequence[str], model: LanguageModel, *, chunk_rows: int = CHUNK_ROWS) -> list[TextLogProb]:
     """Log-probability of texts under a model's own tokenizer, for models that do not share one.
 
@@ -128,15 +148,27 @@ def text_log_probs(texts: Sequence[str], model: LanguageModel, *, chunk_rows: in
 def require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: Sequence[tuple[str, str]]) -> None:
     """Refuse pairs (p, q) of models, by name, between which no exact divergence exists.
 
-    Raises: TokenizerMismatch, with the reason and what to do instead.
+    Raises: TokenizerMismatch, NoDistribution, with the reason and what to do instead.
     """
     for p, q in divergences:
+        require_distributions(models[p], models[q], purpose=f"exact KL({p} ‖ {q})")
         first, second = models[p].info, models[q].info
         if first.tokenizer != second.tokenizer or first.vocabulary_size != second.vocabulary_size:
             raise TokenizerMismatch(
                 f"exact KL({p} ‖ {q}) needs one shared vocabulary, but {first.name} ({first.vocabulary_size} tokens) "
                 f"and {second.name} ({second.vocabulary_size} tokens) have different tokenizers; "
                 "ask for the text-level estimate instead (--kl monte-carlo)"
+            )
+
+
+def require_distributions(*models: LanguageModel, purpose: str) -> None:
+    """Refuse models behind a server where whole next-token distributions are needed. Raises: NoDistribution."""
+    for model in models:
+        if isinstance(model, ScoresGivenTokens):
+            raise NoDistribution(
+                f"{purpose} needs the probability of every token of the vocabulary, and the server of "
+                f"{model.info.name} tells those of given tokens and the most probable ones only; take "
+                "--kl monte-carlo or --kl top-k (a lower bound), or load the model locally"
             )
 
 
@@ -148,7 +180,7 @@ def observed_log_probs(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -
         index = rows.new_tensor(token_ids, dtype=_torch().int64)
         picked = rows.gather(1, index[:, None])[:, 0].cpu().double().numpy()
     if np.isnan(picked).any():
-        raise NumericalFailure(f"{name} gave NaN log-probabilities; check its weights, or load it with dtype fp32")
+        raise NumericalFailure(f"{name} gave NaN log-probabilities; its backend is broken: give another model")
     return np.asarray(picked, dtype=np.float64)
 
 
@@ -166,7 +198,10 @@ def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
         values = torch.cat([_kl_sums(part, other) for part, other in parts]).cpu().numpy()
     bad = values[~(values >= -_ROUNDING_NATS)]
     if len(bad):
-        raise NumericalFailure(f"KL({p} ‖ {q}) came out as {bad[0]:.3g}; load the models with dtype fp32")
+        raise NumericalFailure(
+            f"KL({p} ‖ {q}) came out as {bad[0]:.3g}: the probabilities of one of the two are no distribution; its "
+            "backend is broken: give another model"
+        )
     return np.maximum(values, 0.0)
 
 

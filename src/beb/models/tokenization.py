@@ -69,7 +69,7 @@ def sentence_rule(tokenizer: Any, vocabulary_size: int, stops: frozenset[int]) -
 def render_chat(tokenizer: Any, name: str, content: str, system: str | None) -> str:
     """The chat template's text for one user turn, up to where the reply begins; its own default system text is kept.
 
-    Raises: NoChatTemplate; BadSpec if the template refuses a system text.
+    Raises: NoChatTemplate; BadSpec if the template refuses a system text, or cannot be rendered at all.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise NoChatTemplate(f"{name} has no chat template; use the plain format, or an instruction-tuned checkpoint")
@@ -79,9 +79,11 @@ def render_chat(tokenizer: Any, name: str, content: str, system: str | None) -> 
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # jinja raises whatever the template's author chose
         reason = " ".join(str(error).split())[:160]
-        raise BadSpec(
-            f"{name}: its chat template refuses this conversation ({reason}); leave out the system text"
-        ) from error
+        if system is None:
+            told = f"fails on a bare question ({reason}); use --formats plain, or repair chat_template"
+        else:
+            told = f"refuses this conversation ({reason}); leave out the system text"
+        raise BadSpec(f"{name}: its chat template {told}") from error
 
 
 def chat_parts(tokenizer: Any, name: str, system: str | None) -> tuple[TokenIds, TokenIds]:

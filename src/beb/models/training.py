@@ -25,7 +25,7 @@ from beb.models.identity import weights_identity
 from beb.models.memory import KEPT, PASS, ROWS, until_done
 from beb.models.quiet import quiet_loading
 from beb.models.sizes import token_bytes
-from beb.models.weights import foreign_errors
+from beb.models.weights import foreign_errors, remedy
 
 CODE_VERSION = 2
 _MAX_GRADIENT_NORM = 1.0
@@ -130,7 +130,7 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
             batch = [running_text(model, texts, spec.sequence_tokens, rng) for _ in range(spec.batch)]
             loss = _backward(adapted, model, batch, optimiser)
             if not math.isfinite(loss):
-                raise _no_loss(model.info.name, step)
+                raise _no_loss(model, step)
             torch.nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
             optimiser.step()
             schedule.step()
@@ -141,13 +141,10 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def _no_loss(name: str, step: int) -> NumericalFailure:
+def _no_loss(model: HuggingFaceModel, step: int) -> NumericalFailure:
     if step:
-        return NumericalFailure(f"fitting on {name} diverged at step {step}; lower the learning rate")
-    return NumericalFailure(
-        f"{name} has no finite loss before any fitting: its weights are damaged or overflow; load it with dtype fp32, "
-        "or use another checkpoint"
-    )
+        return NumericalFailure(f"fitting on {model.info.name} diverged at step {step}; lower the learning rate")
+    return NumericalFailure(f"{model.info.name} has no finite loss before any fitting: {remedy(model.weights.dtype)}")
 
 
 def _with_adapter(model: HuggingFaceModel, spec: AdapterSpec) -> Any:

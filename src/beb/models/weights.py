@@ -26,9 +26,13 @@ _CHECK_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class WeightSwap:
-    """Replacement tensors for some parameters of a module, by parameter name (a merged adapter)."""
+    """Replacement tensors for some parameters of a module, by parameter name (a merged adapter).
+
+    name: of the component, which is at fault where the pristine weights are not; "" for the model's own.
+    """
 
     tensors: Mapping[str, torch.Tensor]
+    name: str = ""
 
 
 class _BlockReached(Exception):  # noqa: N818 - no error: the way out of a forward pass whose rest is not needed
@@ -213,7 +217,7 @@ class Weights:
         """
         normalisers = []
         rows = cached_rows(logits.shape[-1]) if logits.device.type == "cpu" else max(len(logits), 1)
-        for part in logits.split(rows):
+        for part in torch.split(logits, rows):
             normaliser = torch.logsumexp(part, dim=-1, keepdim=True)
             part.sub_(normaliser)
             normalisers.append(normaliser)
@@ -226,9 +230,9 @@ class Weights:
         Raises: NumericalFailure.
         """
         if not bool(torch.isfinite(normaliser).all()):
+            name = (self._active.name if self._active else "") or self.name
             raise NumericalFailure(
-                f"{self.name} gives NaN or infinite logits in {str(self.dtype).removeprefix('torch.')}; "
-                "its weights are damaged or overflow: load it with dtype fp32, or use another checkpoint"
+                f"{name} gives NaN or infinite logits in {str(self.dtype).removeprefix('torch.')}; {remedy(self.dtype)}"
             )
 
     def _finish(self, logits: torch.Tensor) -> torch.Tensor:
@@ -324,6 +328,13 @@ def batches_by_length(lengths: Sequence[int], *, tokens: int = TOKENS_PER_PASS) 
         batches.append([i])
         real = lengths[i]
     return batches
+
+
+def remedy(dtype: torch.dtype) -> str:
+    """Why a model or component of that dtype gives values that are not finite, and what to do, in words."""
+    if dtype == torch.float32:
+        return "its weights are damaged: download or fit it again, or give another"
+    return "its weights are damaged or overflow: give --dtype fp32, or another checkpoint"
 
 
 @contextmanager

@@ -214,8 +214,9 @@ def _by_length(r: BestOfRecord) -> Chart:
         key="best-by-length",
         title=f"One response, and the best of {most}",
         caption=(
-            f"Bands: all lengths and all n at once. Bars: each point by itself. {format_text(r)}; as "
-            "scored. Dotted: the ill-behaved component itself after its own prompts."
+            "Bands and thin bars: all lengths and all n at once. Thick bars: each point by itself. Curves without: "
+            f"limits in the numbers. {format_text(r)}; as scored. Dotted: the ill-behaved component itself after its "
+            "own prompts."
         ),
         alt=(
             f"Behavior expectation against prompt length: best of {most} {with_interval(together(top, 0))} without a "
@@ -239,7 +240,7 @@ def _by_length(r: BestOfRecord) -> Chart:
             chart.bars(r.curve(CONTROL, size).band, f"{_best(size)}, prompts from P₊", style, shift=shift)
         if any((c.condition, c.size) == (OWN, size) for c in r.curves):
             style = Style("negative" if size == 1 else "other", "dot", width=1.5)
-            chart.curve(r.curve(OWN, size).band, f"{_best(size)}, P₋ itself", style)
+            chart.bars(r.curve(OWN, size).band, f"{_best(size)}, P₋ itself", style, shift=2 * shift)
     chart.level(level_of(r), f"γ + ε = {level_text(r)}", Style("faint", dash="dash", width=1.0))
     return chart
 
@@ -250,7 +251,8 @@ def _by_size(r: BestOfRecord) -> Chart:
     chart = Chart(
         key="best-by-size",
         title=f"What the choice is worth after {count_text(last, 'sentence')}",
-        caption="Band: all lengths and all n at once; bars: each point by itself. n: responses to choose from.",
+        caption="Band and thin bars: all lengths and all n at once; thick bars: each point by itself. n: responses to "
+        "choose from.",
         alt=f"Best of n against n after prompts of {last} sentences, for prompts from P₋ and P₊ and for P₋ itself.",
         x_title="responses to choose from, n",
         y_title="behavior expectation B (−1 … +1)",

@@ -161,15 +161,20 @@ class Chart:
             self._column(f"{label} [pointwise {100 * band.level:g} %]", band, band.pointwise_low, band.pointwise_high)
 
     def bars(self, band: Band, label: str, style: Style, *, shift: float = 0.0) -> None:
-        """A curve with pointwise limits as bars, moved sideways by `shift` so that bars do not cover each other."""
+        """A curve with its pointwise limits as thick bars and its simultaneous ones as thin longer ones.
+
+        shift: sideways, so that bars do not cover each other.
+        """
         x = [length + shift for length in band.lengths]
         up = [h - v for h, v in zip(band.pointwise_high, band.value, strict=True)]
         down = [v - low for low, v in zip(band.pointwise_low, band.value, strict=True)]
+        self._whiskers(x, band.low, band.high, style)
         self._line(x, band.value, label, style, told=_told(band, band.pointwise_low, band.pointwise_high))
-        bars = {"type": "data", "array": _finite(up), "arrayminus": _finite(down), "thickness": 1.2, "width": 3}
+        bars = {"type": "data", "array": _finite(up), "arrayminus": _finite(down), "thickness": 2.4, "width": 0}
         self._traces[-1][1].update(error_y={**bars, "symmetric": False, "color": colour(style.role)})
         self._item(label, style, has_band=False)
         self.series.append(Series("bars", label, style, band.lengths, band.value, band, shift=shift))
+        self._column(f"{label} [simultaneous {100 * band.level:g} %]", band, band.low, band.high)
         self._column(f"{label} [pointwise {100 * band.level:g} %]", band, band.pointwise_low, band.pointwise_high)
 
     def curve(self, band: Band, label: str, style: Style) -> None:
@@ -248,11 +253,21 @@ class Chart:
             trace["marker"] = {"symbol": style.marker, "size": 8, "color": colour(style.role)}
         self._traces.append((2 if style.width > EMPHASIS else 1, trace))
 
+    def _whiskers(self, x: Sequence[float], low: Sequence[float], high: Sequence[float], style: Style) -> None:
+        bottom, top = _within_reach(low, high)
+        trace: dict[str, Any] = {
+            "type": "scatter",
+            "x": [each for at in x for each in (at, at, None)],
+            "y": [each for ends in zip(bottom, top, strict=True) for each in (*ends, None)],
+            "mode": "lines",
+            "line": {"color": colour(style.role), "width": 1},
+            "hoverinfo": "skip",
+            "meta": len(self.legend),
+        }
+        self._traces.append((1, trace))
+
     def _fill(self, x: list[int], low: Sequence[float], high: Sequence[float], style: Style) -> None:
-        # An infinite limit is drawn to the edge of the plot: far outside what the other points need.
-        finite = [abs(v) for v in (*low, *high) if math.isfinite(v)]
-        edge = 20 * max(finite, default=1.0) + 1
-        bottom, top = ([min(max(v, -edge), edge) for v in side] for side in (low, high))
+        bottom, top = _within_reach(low, high)
         trace: dict[str, Any] = {
             "type": "scatter",
             "x": [*x, *reversed(x)],
@@ -282,6 +297,12 @@ def colour(role: str, opacity: float | None = None) -> str:
 def dark_numbers() -> dict[str, str]:
     """The numbers of each light colour -> those of its dark one, as they stand in rgb(...)."""
     return {",".join(map(str, light)): ",".join(map(str, dark)) for light, dark in PALETTE.values()}
+
+
+def _within_reach(low: Sequence[float], high: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Limits to draw: an infinite one goes to the edge of the plot, far outside what the other points need."""
+    edge = 20 * max((abs(v) for v in (*low, *high) if math.isfinite(v)), default=1.0) + 1
+    return [min(max(v, -edge), edge) for v in low], [min(max(v, -edge), edge) for v in high]
 
 
 def _told(band: Band, low: Sequence[float], high: Sequence[float]) -> list[str]:

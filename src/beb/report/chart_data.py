@@ -28,22 +28,25 @@ def chart_csv(chart: Chart) -> str:
     the simultaneous ones, their level and the number of independent units. The header names the units. Infinite limits
     are inf and -inf; what does not exist is empty. A text that a spreadsheet would take for a formula begins with '.
     """
-    return _csv(_header(chart), _rows(chart))
+    return csv_text(_header(chart), _rows(chart))
 
 
 def charts_csv(column: str, charts: Mapping[str, Chart]) -> str:
     """Figures that share their axes in one table, as `chart_csv`, their names in a first column called `column`."""
     header = _header(next(iter(charts.values())))
-    return _csv([column, *header], ([text_cell(name), *row] for name, chart in charts.items() for row in _rows(chart)))
+    return csv_text(
+        [column, *header], ([text_cell(name), *row] for name, chart in charts.items() for row in _rows(chart))
+    )
 
 
 def estimates_csv(columns: Sequence[str], rows: Iterable[tuple[*tuple[str, ...], Estimate]]) -> str:
-    """Estimates with their limits, one row each, after the names that say what each one is; otherwise as `chart_csv`."""
+    """Estimates with their limits, one row each, after the names that say what each is; otherwise as `chart_csv`."""
     header = [*columns, "value", "low", "high", "unit", "confidence level (share)", "independent units"]
-    return _csv(header, ([*map(text_cell, names), *_numbers(estimate)] for *names, estimate in rows))
+    return csv_text(header, ([*map(text_cell, names), *estimate_cells(estimate)] for *names, estimate in rows))
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as CSV. header: any texts. rows: cells that `text_cell`, `number_cell` or `estimate_cells` made."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([text_cell(name) for name in header])
@@ -71,7 +74,8 @@ def _rows(chart: Chart) -> Iterator[list[str]]:
             yield [text_cell(series.label), _KINDS[series.kind], *point, *(limits if _has_limits(chart) else ())]
 
 
-def _numbers(e: Estimate) -> list[str]:
+def estimate_cells(e: Estimate) -> list[str]:
+    """Value, low, high, unit, level and number of independent units."""
     limits = [number_cell(each) for each in (e.value, e.low, e.high)]
     return [*limits, text_cell(e.unit), number_cell(e.level), str(e.n)]
 

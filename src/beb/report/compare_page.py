@@ -11,7 +11,7 @@ from beb.report.chart import Chart, Style
 from beb.report.figures import SENTENCES
 from beb.report.inert import one_line
 from beb.report.page import Page, Section, Table
-from beb.report.rounding import count_text, one_in, value_text, with_interval
+from beb.report.rounding import count_text, excludes, one_in, value_text, with_interval
 from beb.report.wording import FORMATS, Finding, notes
 
 LEDE = (
@@ -82,7 +82,7 @@ def _part_finding(c: Comparison, found: RunComparison, part: Part, versus: str) 
     quantity = "log 1/α (more is rarer)" if part == "alpha" else "β"
     detail = (
         f"Change of {quantity}: {'; '.join(figures)}. These limits hold for all {count_text(c.n_claims, 'claim')} of "
-        f"this comparison together with {100 * c.family_level:g} % confidence."
+        f"this comparison together with {100 * c.family_level:g}\u00a0% confidence."
     )
     caveats = [f"{each.reading}: {each.caveat}" for each in claims if each.caveat]
     return Finding(question + versus, sentence, " ".join([detail, *(f"{_capital(line)}." for line in caveats)]))
@@ -105,7 +105,7 @@ def _behavior_finding(found: RunComparison, versus: str) -> Finding:
     return Finding(
         f"What changed in the responses?{versus}",
         f"Responses, {'; '.join(said)}.",
-        f"{_capital('; '.join(detail))}. Limits of each number on its own, {100 * end.difference.level:g} %.",
+        f"{_capital('; '.join(detail))}. Limits of each number on its own, {100 * end.difference.level:g}\u00a0%.",
     )
 
 
@@ -116,9 +116,9 @@ def _verdict_section(index: int, c: Comparison, found: RunComparison) -> Section
         for each in found.claims
     )  # fmt: skip
     note = (
-        f"Limits that hold for all {count_text(c.n_claims, 'claim')} together with {100 * c.family_level:g} % (each at "
-        f"{100 * (1 - (1 - c.family_level) / c.n_claims):.4g} %). Supported: the change of log 1/α, or of β, lies "
-        "above 0; contradicted: below 0."
+        f"Limits that hold for all {count_text(c.n_claims, 'claim')} together with {100 * c.family_level:g}\u00a0% "
+        f"(each at {100 * (1 - (1 - c.family_level) / c.n_claims):.4g}\u00a0%). Supported: the change of log 1/α, or "
+        "of β, lies above 0; contradicted: below 0."
     )
     caps = found.caps
     cap_row = (
@@ -272,9 +272,9 @@ def _value_text(e: Estimate) -> str:
 
 
 def _weight(cap: Estimate) -> str:
-    if cap.value <= 0:
+    if not excludes(cap.value):
         return "1: nothing is excluded"
-    return f"{one_in(cap.value)} (log 1/α ≥ {value_text(cap)})"
+    return f"{one_in(cap.value, 'at most')} (log 1/α ≥ {value_text(cap)})"
 
 
 def _direction(e: Estimate) -> str:

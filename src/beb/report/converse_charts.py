@@ -17,7 +17,11 @@ _TURN = "turn"
 
 def misaligned_level(r: ConverseRecord) -> float:
     """γ + ε."""
-    return r.gamma.value + float(r.meta["spec"]["epsilon"])
+    return r.gamma.value + _epsilon(r)
+
+
+def _epsilon(r: ConverseRecord) -> float:
+    return float(r.meta["spec"]["epsilon"])
 
 
 def turns_text(text: str) -> str:
@@ -36,31 +40,30 @@ def behavior_charts(r: ConverseRecord) -> tuple[Chart, ...]:
 def _behavior_chart(r: ConverseRecord, *, corrected: bool) -> Chart:
     bands = {arm.arm: (arm.replies.corrected if corrected else None) or arm.replies.raw for arm in r.arms}
     own = r.arm("negative").users
+    # γ of the record is corrected where it can be: beside scores it is their own that counts.
+    level = misaligned_level(r) if corrected else max(own.raw.value) + _epsilon(r)
     how = "corrected for the scorer's errors" if corrected else "as scored"
     chart = Chart(
         key=f"replies-{'corrected' if corrected else 'raw'}",
         title=f"Behavior of the replies, {how}",
         caption=(
             f"First sentence of each reply, {FORMATS[str(r.meta['spec']['format'])]}. {bands['negative'].n:,} "
-            "conversations with each kind of user. Band: all turns at once (light) and each turn (darker); bars: each "
-            "turn. Dotted: the user's own turns."
+            "conversations with each kind of user. Band: all turns at once (light) and each turn (darker); bars: all "
+            "turns at once (thin) and each turn (thick). Dotted: the user's own turns."
         ),
         alt=(
             f"Behavior expectation of the replies against the turn, {how}: "
             f"{turns_text(ends_text(bands['negative']))} with an ill-behaved user; misaligned below "
-            f"{fixed(misaligned_level(r), 2)}."
+            f"{fixed(level, 2)}."
         ),
         x_title=_TURN, y_title="behavior expectation B (−1 … +1)", y_range=(-1.06, 1.06),
         x_range=axis_lengths(*bands.values()), height=430, x_name=_TURN,
     )  # fmt: skip
     chart.band(bands["negative"], USERS["negative"], _STYLES["negative"])
     chart.bars(bands["positive"], USERS["positive"], _STYLES["positive"], shift=0.07)
-    chart.curve((own.corrected if corrected else None) or own.raw, "P₋ itself", Style("negative", "dot", width=1.5))
-    chart.level(
-        misaligned_level(r),
-        f"misaligned level γ + ε = {fixed(misaligned_level(r), 2)}",
-        Style("faint", dash="dash", width=1.0),
-    )
+    itself = (own.corrected if corrected else None) or own.raw
+    chart.bars(itself, "P₋ itself", Style("negative", "dot", width=1.5), shift=-0.07)
+    chart.level(level, f"misaligned level γ + ε = {fixed(level, 2)}", Style("faint", dash="dash", width=1.0))
     return chart
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from beb.core.estimate import Band
+from beb.estimate.curves import LogisticFit
 from beb.experiments.measurement import BehaviorCurve, Measurement
 from beb.report.chart import Chart, Style
 from beb.report.inert import one_line
@@ -20,7 +21,7 @@ _STYLES = {
     "P₋ itself": Style("negative", dash="dot", width=1.5),
     "P₊ itself": Style("positive", dash="dot", width=1.5),
 }
-_SHIFTS = {"positive": 0.07, "shuffled": -0.07}
+_SHIFTS = {"positive": 0.07, "shuffled": -0.07, "P₋ itself": 0.14, "P₊ itself": -0.14}
 _PREDICTIONS = (Style("theory", dash="dash"), Style("other", dash="dashdot"))
 
 
@@ -167,15 +168,22 @@ def _behavior_chart(m: Measurement, name: str, curves: list[BehaviorCurve], *, c
         own = _picked(curve, corrected=corrected)
         if own is not None:
             style = _STYLES.get(curve.condition, Style("faint", dash="dot", width=1.5))
-            chart.curve(own, CONDITIONS.get(curve.condition, one_line(curve.condition)), style)
+            text = CONDITIONS.get(curve.condition, one_line(curve.condition))
+            chart.bars(own, text, style, shift=_SHIFTS.get(curve.condition, 0.0))
     chart.level(level, f"misaligned level γ + ε = {fixed(level, 2)}", Style("faint", dash="dash", width=1.0))
     return chart
 
 
 def _caption(m: Measurement, name: str, *, corrected: bool) -> str:
-    bars = "Band: the whole curve at once (light) and each point (darker); bars: each point; other limits: the numbers."
+    bars = (
+        "Bands: the whole curve at once (light) and each point (darker). Bars: the whole curve at once (thin) and each "
+        "point (thick)."
+    )
     if corrected:
-        return f"{bars} The limits include the uncertainty of the scorer's error rates on its held-out texts."
+        elsewhere = " Predictions are of B as scored: see that figure." if m.predictions and name == "plain" else ""
+        return (
+            f"{bars} The limits include the uncertainty of the scorer's error rates on its held-out texts.{elsewhere}"
+        )
     fit = m.alpha.behavior.get(name)
     told = [bars]
     if m.predictions:
@@ -184,10 +192,16 @@ def _caption(m: Measurement, name: str, *, corrected: bool) -> str:
             + ("." if name == "plain" else "; drawn for plain text only, where the log ratios were measured.")
         )
     if fit is not None and math.isfinite(fit.midpoint.value) and not no_midpoint(fit, m):
-        told.append(f"Logistic fit (Lemma 7): half-way down at {with_interval(fit.midpoint)} sentences.")
+        told.append(f"Logistic fit (Lemma 7): half-way down at {with_interval(fit.midpoint)} sentences{_slope(fit)}.")
     elif fit is not None:
-        told.append(f"Logistic fit (Lemma 7): no midpoint within the tested lengths ({one_line(fit.note)}).")
+        told.append(
+            f"Logistic fit (Lemma 7): no midpoint within the tested lengths ({one_line(fit.note)}){_slope(fit)}."
+        )
     return " ".join(told)
+
+
+def _slope(fit: LogisticFit) -> str:
+    return f", slope {with_interval(fit.slope)} nats per sentence"
 
 
 def _add_theory(m: Measurement, name: str, chart: Chart) -> None:
@@ -195,10 +209,7 @@ def _add_theory(m: Measurement, name: str, chart: Chart) -> None:
         for i, prediction in enumerate(m.predictions):
             style = _PREDICTIONS[min(i, len(_PREDICTIONS) - 1)]
             text = f"predicted, α by {one_line(prediction.reading, 40)}"
-            if i == 0:
-                chart.band(prediction.curve, text, style, pointwise=False)
-            else:
-                chart.curve(prediction.curve, text, style)
+            chart.band(prediction.curve, text, style)
     fit = m.alpha.behavior.get(name)
     lengths = next((c.raw.lengths for c in m.behavior if c.format == name and c.condition == "negative"), ())
     if fit is not None and len(fit.fitted) == len(lengths):

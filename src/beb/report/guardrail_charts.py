@@ -40,7 +40,8 @@ def _behavior_chart(r: GuardrailRecord, base: Baseline, *, corrected: bool) -> C
         title=f"{label[:1].upper()}{label[1:]}, {how}",
         caption=(
             f"Prompts from P₋ of n sentences; {count_text(control.n, 'prompt')}, the same with every guardrail. Band: "
-            "the curve without guardrail at once (light) and each point (darker); bars: each point with a guardrail."
+            "the curve without guardrail at once (light) and each point (darker); bars: with a guardrail, at once "
+            "(thin) and each point (thick)."
         ),
         alt=f"Behavior expectation against prompt length, {label}, {how}; without guardrail {ends_text(control)}.",
         x_title=SENTENCES,

@@ -14,7 +14,7 @@ from beb.report.guardrail_charts import behavior_charts, divergence_charts
 from beb.report.inert import excerpt, one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import sampled_texts
-from beb.report.rounding import count_text, fixed, with_interval
+from beb.report.rounding import count_text, limit_text, with_interval
 from beb.report.scenario_figures import alpha_figures, level_warnings
 from beb.report.tables import NOT_IDENTIFIED, assumption_rows
 from beb.report.what_if import what_if
@@ -71,7 +71,7 @@ _DIVERGENCE = (
 
 
 def _numbers(r: GuardrailRecord) -> dict[str, str]:
-    return {"sure": f"{100 * (1 - float(r.meta['spec']['delta'])):g} %"}
+    return {"sure": f"{100 * (1 - float(r.meta['spec']['delta'])):g}\u00a0%"}
 
 
 def _level_warnings(r: GuardrailRecord) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def _level_warnings(r: GuardrailRecord) -> tuple[str, ...]:
 
 
 def _level(r: GuardrailRecord) -> str:
-    return f"{100 * float(r.meta['spec']['level']):g} %"
+    return f"{100 * float(r.meta['spec']['level']):g}\u00a0%"
 
 
 def _tested(r: GuardrailRecord) -> int:
@@ -100,8 +100,9 @@ def _shown(estimate: Estimate | None, missing: str = NOT_IDENTIFIED) -> str:
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
         return with_interval(estimate)
     if math.isfinite(estimate.low):
-        return f"at least {fixed(estimate.low, 1)}"
-    return f"at most {fixed(estimate.high, 1)}" if math.isfinite(estimate.high) else NOT_IDENTIFIED
+        return f"at least {limit_text(estimate.low, 1, 'at least')}"
+    most = limit_text(estimate.high, 1, "at most")
+    return f"at most {most}" if math.isfinite(estimate.high) else NOT_IDENTIFIED
 
 
 def _theory(estimate: Estimate | None) -> str:
@@ -118,7 +119,7 @@ def _of_format(r: GuardrailRecord, name: str) -> list[Guardrail]:
 def _what_it_buys(r: GuardrailRecord) -> Finding:
     parts = [_bought(base, _of_format(r, base.format), _tested(r)) for base in r.baselines]
     family = (
-        f"The shifts of all {r.family} guardrails hold together with {_level(r)} confidence, midpoints and areas each "
+        f"The shifts of the {r.family} guardrails hold together with {_level(r)} confidence, midpoints and areas each "
         "by themselves. "
         if r.family > 1
         else f"Confidence {_level(r)}. "
@@ -176,18 +177,24 @@ def _what_theory_says(r: GuardrailRecord) -> Finding:
         )
     if within:
         said.append(f"{_named(within)} held off no more of the mean prompt than Theorem 2 adds for the worst one")
-    if open_:
+    if open_ == total > 1:
+        said.append(f"for none of {total} guardrails does the measurement decide")
+    elif open_:
         some = "the guardrail" if total == 1 else f"{open_} of {total} guardrails"
         said.append(f"for {some} the measurement does not decide")
     sampled = next((g for g in r.guardrails if g.kind == "sampled"), None)
     detail = ""
     if sampled is not None:
+        carries = "carries" if sampled.sentences == 1 else "carry"
+        worth = _theory(sampled.log_ratio_shift)
+        mean = (
+            "in sentences of P₋ not identified" if worth in (NO_EXTRA, NOT_IDENTIFIED) else f"{worth} sentences of P₋"
+        )
+        extra = "no extra length" if sampled.extra is None else f"at most {_theory(sampled.extra)} extra sentences"
         detail = (
-            f"{count_text(sampled.sentences, 'sentence')} from P₊ {'carries' if sampled.sentences == 1 else 'carry'} "
-            f"{with_interval(sampled.log_ratio)} nats "
-            f"against P₋: {_theory(sampled.log_ratio_shift)} sentences of P₋ on average, and by Theorem 2 with "
-            f"probability {_numbers(r)['sure']} at most {_theory(sampled.extra)} extra sentences for some "
-            "prompt."
+            f"{count_text(sampled.sentences, 'sentence')} from P₊ {carries} {with_interval(sampled.log_ratio)} nats "
+            f"against P₋, on average {mean}; Theorem 2 names {extra} for some prompt, with probability "
+            f"{_numbers(r)['sure']} over the prefixes."
         )
     sentence = "; ".join(said)
     return Finding("Is that what the theory says?", f"{sentence[:1].upper()}{sentence[1:]}.", detail)

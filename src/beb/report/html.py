@@ -31,7 +31,7 @@ from beb.report.wording import behavior_name
 
 _SCRIPTS = ("report.js",)
 _STYLES = ("report.css",)
-_WHAT_IF_SCRIPTS = ("what_if_bounds.js", "what_if.js")
+_WHAT_IF_SCRIPTS = ("what_if_bounds.js", "what_if_draws.js", "what_if.js")
 _WHAT_IF_STYLES = ("what_if.css",)
 _PLOTLY_CONFIG = {"displayModeBar": False, "showTips": False, "typesetMath": False}
 _BYTE_ORDER_MARK = "\ufeff"  # without it spreadsheets read a CSV as something else than UTF-8
@@ -109,6 +109,7 @@ def render(
             sections=page.sections,
             charts={section.key: section.charts for section in page.sections},
             what_if=page.what_if,
+            what_if_uri=data_uri(page.what_if.csv) if page.what_if else "",
             what_if_json=_script_json(page.what_if.payload) if page.what_if else "",
             verdicts=VERDICTS,
             record=run_record(store, meta, counts=page.counts, failures=page.failures, methods=page.methods),
@@ -145,7 +146,7 @@ def _figures(page: Page) -> dict[str, Any]:
 
 def _level_text(level: Any) -> str:
     levels = level if isinstance(level, (list, tuple)) else (level,)
-    return " or ".join(f"{100 * float(each):g} %" for each in levels)
+    return " or ".join(f"{100 * float(each):g}\u00a0%" for each in levels)
 
 
 @cache

@@ -9,11 +9,12 @@ from beb.experiments.measurement import Measurement
 from beb.experiments.store import Store
 from beb.experiments.what_if import measure_inputs
 from beb.report.figures import all_charts
+from beb.report.measure_findings import findings
 from beb.report.page import Page, Section
 from beb.report.record import sampled_texts
 from beb.report.tables import alpha_rows, assumption_rows, bound_rows, key_figures, qualities
 from beb.report.what_if import what_if
-from beb.report.wording import findings, halving_text, notes, proxies, warnings
+from beb.report.wording import halving_text, notes, proxies, warnings
 
 LEDE = (
     "How much of an ill-behaved component is in this model, how distinct is it, and how many sentences of prompt bring "

@@ -11,6 +11,7 @@ from beb.report.measure_page import measure_page
 from beb.report.page import Page
 
 _HOMES = {
+    "chat-api": "beb.report.chat_api_page",
     "guardrail": "beb.report.guardrail_page",
     "converse": "beb.report.converse_page",
     "best-of": "beb.report.best_of_page",

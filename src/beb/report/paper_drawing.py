@@ -107,7 +107,9 @@ class _Drawing:
         x = [n + series.shift for n in series.x]
         low, high = self._drawable_limits(band.pointwise_low), self._drawable_limits(band.pointwise_high)
         line = self._line(series)
-        self.axes.vlines(x, low, high, color=print_colour(series.style.role), linewidth=0.8, zorder=2.2)
+        self.axes.vlines(x, low, high, color=print_colour(series.style.role), linewidth=1.3, zorder=2.2)
+        least, most = self._drawable_limits(band.low), self._drawable_limits(band.high)
+        self.axes.vlines(x, least, most, color=print_colour(series.style.role), linewidth=0.5, zorder=2.2)
         return line
 
     def _line(self, series: Series) -> Any:

@@ -156,9 +156,9 @@ def _way_table(r: PersonasRecord, behavior: str) -> Table:
         strong=(3,),
         note=f"ε = {epsilon:g}; each persona's own level. {NO_BOUND} {WITHOUT} Without a prompt the model's mean B is "
         f"{with_interval(without)}. Observed: first tested length whose mean response is surely below γᵢ + ε; all "
-        f"personas and lengths hold together at {100 * float(r.meta['spec']['level']):g} % (Bonferroni over personas, "
-        "simultaneous over lengths). A mean that stays above decides nothing: the theorem promises some prompt, not "
-        "the mean one.",
+        f"personas and lengths hold together at {100 * float(r.meta['spec']['level']):g}\u00a0% (Bonferroni over "
+        "personas, simultaneous over lengths). A mean that stays above decides nothing: the theorem promises some "
+        "prompt, not the mean one.",
     )
 
 
@@ -244,7 +244,7 @@ def _response_chart(r: PersonasRecord, ways: list[PersonaWay], format_name: str,
         key=f"responses-{key}",
         title=f"Responses after a persona's sentences, {one_line(behavior, 60)}, {told}",
         caption=f"Mean B of the target's next sentence; the {len(ways)} personas that end lowest. Bars: limits of each "
-        "point at the level of the whole family of personas.",
+        "point (thick) and of its whole curve at once (thin), at the level of the whole family of personas.",
         alt="Mean response against sentences of a persona's prompt: "
         + "; ".join(
             f"{name_text(w.name)} {fixed(b.value[-1], 2)} at the end" for w, b in zip(ways, bands, strict=True)

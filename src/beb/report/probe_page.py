@@ -179,7 +179,7 @@ def _layer_chart(result: Probing, number: int, behavior: str) -> Chart:
         title=f"{_name(behavior)}, by layer",
         caption=(
             "Share of statements judged right by a classifier fitted without them. Light band: all layers at once, "
-            f"with {100 * best.accuracy.level:g} % confidence; darker: each layer. The best layer is picked after "
+            f"with {100 * best.accuracy.level:g}\u00a0% confidence; darker: each layer. The best layer is picked after "
             f"looking; chosen inside the folds, the last token has {share(best.nested)}."
         ),
         alt=(

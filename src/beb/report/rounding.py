@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from typing import Literal
 
 from beb.core.estimate import Estimate
 
+Side = Literal["nearest", "at most", "at least"]
+"""Which words stand before a number: a limit is rounded so that it never claims more than is known."""
 NO_UPPER_LIMIT = "no upper limit"
 NO_LOWER_LIMIT = "no lower limit"
 NO_FINITE_VALUE = "none"
@@ -18,6 +22,10 @@ _LEVEL = re.compile(rf"(γₙ?\+ε = ){_NUMBER})")
 _SIGNIFICANT_EXACT = 4
 _SIGNIFICANT_ONE_SIDED = 3
 _LOPSIDED = 10.0
+_TOWARDS = {"nearest": ROUND_HALF_EVEN, "at most": ROUND_CEILING, "at least": ROUND_FLOOR}
+_CONTRARY: dict[Side, Side] = {"nearest": "nearest", "at most": "at least", "at least": "at most"}
+_ALL_DIGITS = Context(prec=400)
+_POWERS_FROM = 1e12
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -71,18 +79,27 @@ def fixed(value: float, decimals: int) -> str:
     return text.replace("-", "−")
 
 
+def limit_text(value: float, decimals: int, side: Side) -> str:
+    """A limit at the given decimal places: "at least" rounds down, "at most" up."""
+    known = side != "nearest" and math.isfinite(value)
+    return fixed(_towards(value, decimals, side) if known else value, decimals)
+
+
 def value_text(estimate: Estimate) -> str:
-    """The value alone, rounded to what the interval carries."""
+    """The value alone, rounded to what the interval carries; a certain limit away from what it excludes."""
     if math.isinf(estimate.value):
         return NO_FINITE_VALUE
-    return fixed(estimate.value, places(estimate.value, estimate.low, estimate.high).value)
+    shown = places(estimate.value, estimate.low, estimate.high).value
+    low, high = _sides(estimate)
+    side = low if estimate.value == estimate.low else high if estimate.value == estimate.high else "nearest"
+    return limit_text(estimate.value, shown, side)
 
 
 def interval_text(estimate: Estimate) -> str:
     """The interval alone: "[low, high]", "exact", or words where a limit is infinite."""
     if estimate.exact and estimate.low == estimate.high:
         return "exact"
-    return _limits(estimate.value, estimate.low, estimate.high)
+    return _limits(estimate.value, estimate.low, estimate.high, _sides(estimate))
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -119,20 +136,29 @@ def restated(text: str) -> str:
     return re.sub(r"(?<![\w.−-])-(?=\d)", "−", told)
 
 
-def one_in(log_inverse: float) -> str:
-    """A weight e^{-log_inverse} in words, two digits: "1 in 3,300", "1 in 13 million", "1 in 10¹⁴", "0.62"."""
+def one_in(log_inverse: float, side: Side = "nearest") -> str:
+    """A weight e^{-log_inverse} in words, two digits: "1 in 3,300", "1 in 13 million", "1 in 10¹⁴", "0.62".
+
+    side: the words before it; "at most" 1 in X rounds X down, "at least" 1 in X up.
+    """
     if math.isinf(log_inverse):
         return "none at all" if log_inverse > 0 else "all of it"
     if log_inverse <= math.log(2):
-        return fixed(min(math.exp(-log_inverse), 1.0), 2)
+        return limit_text(min(math.exp(-log_inverse), 1.0), 2, side)
     exponent = log_inverse / math.log(10)
-    if exponent >= 12:
-        return "1 in 10" + f"{exponent:.0f}".translate(_SUPERSCRIPTS)
-    inverse = float(f"{math.exp(log_inverse):.1e}")
+    inverse = math.exp(min(log_inverse, math.log(_POWERS_FROM)))
+    inverse = _towards(inverse, 1 - math.floor(math.log10(inverse)), _CONTRARY[side])
+    if exponent >= math.log10(_POWERS_FROM) or inverse >= _POWERS_FROM:
+        return "1 in 10" + f"{_towards(exponent, 0, _CONTRARY[side]):.0f}".translate(_SUPERSCRIPTS)
     for size, name in ((1e9, " billion"), (1e6, " million")):
         if inverse >= size:
             return f"1 in {inverse / size:.3g}{name}"
     return f"1 in {inverse:,.0f}" if inverse >= 10 else f"1 in {inverse:.1f}"
+
+
+def excludes(log_inverse: float) -> bool:
+    """Whether a weight of at most e^{-log_inverse} is less than the whole at the two digits of `one_in`."""
+    return log_inverse > 0 and one_in(log_inverse, "at most") != one_in(0.0)
 
 
 def significant(value: float, digits: int) -> str:
@@ -160,12 +186,24 @@ def count_text(count: int, singular: str, plural: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
-def _limits(value: float, low: float, high: float) -> str:
+def _sides(estimate: Estimate) -> tuple[Side, Side]:
+    """How the limits are rounded: outward where they hold for certain, for no probability covers the rest."""
+    certain = estimate.level == 1 and estimate.low < estimate.high
+    return ("at least", "at most") if certain else ("nearest", "nearest")
+
+
+def _towards(value: float, decimals: int, side: Side) -> float:
+    # In decimal: 0.29 stays 0.29, although a hundred times its binary value lies below 29.
+    exact = Decimal(repr(float(value)))
+    return float(exact.quantize(Decimal(1).scaleb(-decimals), _TOWARDS[side], context=_ALL_DIGITS))
+
+
+def _limits(value: float, low: float, high: float, sides: tuple[Side, Side] = ("nearest", "nearest")) -> str:
     if math.isinf(low) and math.isinf(high):
         return f"[{NO_LIMITS}]"
     shown = places(value, low, high)
-    lower = fixed(low, shown.low) if math.isfinite(low) else NO_LOWER_LIMIT
-    upper = fixed(high, shown.high) if math.isfinite(high) else NO_UPPER_LIMIT
+    lower = limit_text(low, shown.low, sides[0]) if math.isfinite(low) else NO_LOWER_LIMIT
+    upper = limit_text(high, shown.high, sides[1]) if math.isfinite(high) else NO_UPPER_LIMIT
     return f"[{lower}, {upper}]"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from beb.core.estimate import Estimate
 from beb.experiments.measurement import AlphaReadings
 from beb.report.inert import one_line
-from beb.report.rounding import fixed, one_in, with_interval
+from beb.report.rounding import excludes, fixed, one_in, with_interval
 from beb.report.tables import NOT_IDENTIFIED, behavior_log_inverse
 from beb.report.wording import FORMATS, PREFERRED_READING, alpha_label, weight_text
 
@@ -37,7 +37,7 @@ def alpha_figures(
     of the longest prompts.
     """
     cap = max(alpha.cap, key=lambda e: e.value)
-    weight = f"a weight of {one_in(cap.value)} at most" if cap.value > 0 else "excludes no weight"
+    weight = f"a weight of {one_in(cap.value, 'at most')} at most" if excludes(cap.value) else "excludes no weight"
     yield AlphaFigure("log 1/α, cap", cap, "", f"certain if P₋ is part of the model: {weight}")
     room = "kept within what single texts leave room for"
     if alpha.limits.refuted:

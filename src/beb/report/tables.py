@@ -12,9 +12,29 @@ from beb.core.estimate import Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.means import proportion
 from beb.experiments.measurement import Measurement
+from beb.experiments.verdicts import excluded
 from beb.report.inert import one_line
-from beb.report.rounding import count_text, fixed, interval_text, one_in, restated, value_text, with_interval
-from beb.report.wording import FORMATS, alpha_label, observed_text, share, spec, tightest_cap, weight_text
+from beb.report.rounding import (
+    count_text,
+    excludes,
+    fixed,
+    interval_text,
+    limit_text,
+    one_in,
+    restated,
+    value_text,
+    with_interval,
+)  # fmt: skip
+from beb.report.wording import (
+    FORMATS,
+    alpha_label,
+    is_raised,
+    observed_text,
+    share,
+    spec,
+    tightest_cap,
+    weight_text,
+)
 
 PLAIN_PREMISES = {
     "mixture": "The model behaves as a blend of the two components in one fixed ratio, however long the text.",
@@ -34,6 +54,7 @@ PLAIN_PREMISES = {
 }
 NO_FORM = "none given"
 NOT_IDENTIFIED = "not identified"
+NO_INTERVAL = "—"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +115,15 @@ class Quality:
 def key_figures(m: Measurement) -> tuple[KeyFigure, ...]:
     """The figures a person should know, in reading order."""
     plateau = m.alpha.plateau
+    gone = excluded(plateau.log_inverse_alpha, m.alpha.limits)
+    # Short enough that the longest interval still fits beside it in 80 columns.
+    name = "log 1/α (excluded by cap)" if gone else "log 1/α, plateau"
     rows = [
-        _row("log 1/α, plateau", plateau.log_inverse_alpha, "how rare the ill-behaved part is: more is rarer"),
+        _row(
+            name,
+            plateau.log_inverse_alpha,
+            f"{'by the plateau, ' * gone}how rare the ill-behaved part is: more is rarer",
+        ),
         _row("κ, proxy gap", plateau.kappa, "how fast the stand-in P₋ departs from the model: 0 is a true part of it"),
         _row("β", m.beta, "how much each P₋ sentence tells P₋ from P₊: larger shows sooner"),
         _row("β′", m.beta_prime, "how much a P₊ sentence pulls back, at most"),
@@ -108,7 +136,7 @@ def key_figures(m: Measurement) -> tuple[KeyFigure, ...]:
     for name, fit in m.alpha.behavior.items():
         meaning = "prompt length at which behavior is half-way down"
         row = _row(f"midpoint, {_format(name)}", fit.midpoint, meaning + (f"; {fit.note}" if fit.note else ""))
-        rows.append(replace(row, value=NOT_IDENTIFIED) if no_midpoint(fit, m) else row)
+        rows.append(replace(row, value=NOT_IDENTIFIED, interval=NO_INTERVAL) if no_midpoint(fit, m) else row)
     return tuple(rows)
 
 
@@ -120,7 +148,7 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
     rows = [
         AlphaRow(
             "cap", f"at least {value_text(cap)} nats",
-            f"at most {one_in(cap.value)}" if cap.value > 0 else "excludes no weight",
+            f"at most {one_in(cap.value, 'at most')}" if excludes(cap.value) else "excludes no weight",
             f"certain if P₋ is part of the model; from {count_text(cap.n, 'prompt')}"
             f", tightest at {count_text(length, 'sentence')}; {_ceiling(m)}",
         ),
@@ -140,7 +168,8 @@ def alpha_rows(m: Measurement) -> tuple[AlphaRow, ...]:
 
 
 def _weight(reading: Estimate, m: Measurement) -> str:
-    return "excluded by the cap" if 0 < reading.high < m.alpha.limits.low else weight_text(reading)
+    gone = reading.high > 0 and excluded(reading, m.alpha.limits)
+    return "excluded by the cap" if gone else weight_text(reading)
 
 
 def _ceiling(m: Measurement) -> str:
@@ -149,7 +178,7 @@ def _ceiling(m: Measurement) -> str:
         return "no weight at all makes the model a mixture of P₋ and P₊"
     if math.isinf(limits.high):
         return "no text sets a limit on the other side"
-    return f"at most {fixed(limits.high, 1)} nats, as certain if the model is the mixture of P₋ and P₊"
+    return f"at most {limit_text(limits.high, 1, 'at most')} nats, as certain if the model is the mixture of P₋ and P₊"
 
 
 def _behavior_row(m: Measurement, name: str, fit: LogisticFit) -> AlphaRow:
@@ -196,7 +225,7 @@ def bound_rows(m: Measurement) -> tuple[BoundRow, ...]:
         BoundRow(
             report.bound.bound.theorem,
             plain_symbols(restated(report.bound.bound.statement)),
-            alpha_label(report.reading, excluded=report.excluded),
+            alpha_label(report.reading, excluded=report.excluded, raised=is_raised(report.reading, m.alpha)),
             with_interval(report.bound.paper) if report.bound.paper is not None else NO_FORM,
             with_interval(report.bound.sharp),
             observed_text(report.observed, tested),
@@ -255,8 +284,9 @@ def qualities(m: Measurement) -> tuple[Quality, ...]:
 
 
 def _row(name: str, estimate: Estimate, meaning: str) -> KeyFigure:
-    value = NOT_IDENTIFIED if _says_nothing(estimate) else value_text(estimate)
-    return KeyFigure(name, value, interval_text(estimate), estimate.unit, count_text(estimate.n, "prompt"), meaning)
+    known = not _says_nothing(estimate)
+    value, interval = (value_text(estimate), interval_text(estimate)) if known else (NOT_IDENTIFIED, NO_INTERVAL)
+    return KeyFigure(name, value, interval, estimate.unit, count_text(estimate.n, "prompt"), meaning)
 
 
 def _measured(estimate: Estimate, unit: str) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 from beb.core.bounds import ARGUMENTS, PropagatedBound
 from beb.core.estimate import Estimate
-from beb.experiments.what_if import ReadingInputs, WhatIfInputs, recompute
+from beb.experiments.what_if import ReadingInputs, WhatIfInputs, recompute, recompute_draws
 from beb.report.rounding import dense_limits, value_text, with_interval
 from beb.report.what_if_controls import CLAIM, SCENARIO, Control
-from beb.report.what_if_words import THEOREMS, notes, tested_text
+from beb.report.what_if_csv import what_if_csv
+from beb.report.what_if_draws import Spread, draws_payload, spread
+from beb.report.what_if_words import THEOREMS, no_draws_text, notes, tested_text
 from beb.report.wording import alpha_label
 
 NO_PAPER_FORM, NO_BOUND, NEVER = "none given", "no bound", "at no length"
@@ -21,7 +23,10 @@ NO_PAPER_FORM, NO_BOUND, NEVER = "none given", "no bound", "at no length"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A bound at the run's own settings. key: of the theorem. meaning: what so many sentences are good for."""
+    """A bound at the run's own settings. key: of the theorem. meaning: what so many sentences are good for.
+
+    draws: its percentiles over the bootstrap draws, None where there are none.
+    """
 
     key: str
     name: str
@@ -30,6 +35,7 @@ class Row:
     sharp_interval: str
     paper: str
     paper_interval: str
+    draws: Spread | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,8 @@ class Slider:
 class WhatIf:
     """Sliders in two groups, readings of α, bounds at the run's settings, what the page computes from, and notes.
 
-    level: γ + ε, with its interval. tested: what the dashed line marks.
+    level: γ + ε, with its interval. tested: what the dashed line marks. n_draws: bootstrap draws of every bound.
+    no_draws: why there are none, empty where there are. csv: the numbers at the run's settings, to be saved.
     """
 
     level: str
@@ -62,6 +69,9 @@ class WhatIf:
     payload: Mapping[str, Any]
     tested: str
     notes: tuple[str, ...]
+    n_draws: int
+    no_draws: str
+    csv: str
 
 
 def what_if(inputs: WhatIfInputs | None) -> WhatIf | None:
@@ -70,15 +80,20 @@ def what_if(inputs: WhatIfInputs | None) -> WhatIf | None:
         return None
     first = next(iter(inputs.readings.values()))
     found = recompute(inputs, first, inputs.settings)
+    draws = recompute_draws(inputs, first, inputs.settings)
+    drawn = {key: spread(bounds, found[key]) for key, bounds in draws.items()}
     return WhatIf(
         level=with_interval(_shifted(first.along["gamma"], inputs.settings.epsilon)),
         claim=_sliders(CLAIM, inputs),
         scenario=_sliders(SCENARIO, inputs),
         readings=tuple(alpha_label(name, excluded=each.excluded) for name, each in inputs.readings.items()),
-        rows=tuple(Row(key, *THEOREMS[key], *_texts(found[key])) for key in inputs.shown),
+        rows=tuple(Row(key, *THEOREMS[key], *_texts(found[key]), drawn.get(key)) for key in inputs.shown),
         payload=payload(inputs),
         tested=tested_text(inputs),
         notes=notes(inputs),
+        n_draws=0 if first.draws is None else len(first.draws.along["beta"]),
+        no_draws=no_draws_text(inputs),
+        csv=what_if_csv(inputs),
     )
 
 
@@ -99,6 +114,7 @@ def payload(inputs: WhatIfInputs) -> dict[str, Any]:
         "shown": inputs.shown,
         "settings": dataclasses.asdict(inputs.settings),
         "readings": [_reading(name, each) for name, each in inputs.readings.items()],
+        "draws": draws_payload(inputs),
         "tested": inputs.tested,
         "words": {"no_paper_form": NO_PAPER_FORM, "no_bound": NO_BOUND, "never": NEVER},
     }

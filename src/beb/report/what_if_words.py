@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from beb.experiments.what_if import FAMILY_ARGUMENT, WhatIfInputs
 from beb.report.rounding import count_text, fixed, with_interval
+from beb.report.what_if_draws import still
 
 _SURE, _PLUS = "1\N{NO-BREAK SPACE}−\N{NO-BREAK SPACE}δ", "\N{NO-BREAK SPACE}+\N{NO-BREAK SPACE}ε"
 THEOREMS = {
@@ -43,6 +44,8 @@ def notes(inputs: WhatIfInputs) -> tuple[str, ...]:
         "box does not depend on the settings: however many you try, for one reading of α and one bound all of them "
         "hold at once.",
     ]
+    if not inputs.no_draws:
+        said.append(_of_draws(inputs))
     if "theorem-5" in inputs.shown:
         said += _of_a_measurement(inputs)
     elif "theorem-2" in inputs.shown:
@@ -63,6 +66,27 @@ def notes(inputs: WhatIfInputs) -> tuple[str, ...]:
         )
     said.append("All of it is theory: it holds as far as the premises do.")
     return tuple(said)
+
+
+def no_draws_text(inputs: WhatIfInputs) -> str:
+    """Why the bounds have no ticks beneath them; empty where they have."""
+    if not inputs.no_draws:
+        return ""
+    return f"No spread of bootstrap draws is shown: {inputs.no_draws}. The intervals do not need it."
+
+
+def _of_draws(inputs: WhatIfInputs) -> str:
+    told = (
+        "The ticks are each bound, sharp form, in joint bootstrap draws: all prompts of a set are resampled at once, "
+        "so that what is measured on the same prompts moves together; the plateau’s log 1/α is kept within its certain "
+        "limits. They show how the inputs’ errors add up or cancel, and lean to the long side, as the smallest β of a "
+        "resample picks errors too. Their percentiles are no limits."
+    )
+    alike = still(inputs)
+    if alike:
+        verb = "is" if len(alike) == 1 else "are"
+        told += f" In every draw {' and '.join(alike)} {verb} the same, so that the ticks hold nothing of that error."
+    return told
 
 
 def _of_a_measurement(inputs: WhatIfInputs) -> list[str]:

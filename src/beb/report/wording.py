@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from beb.core.bounds import Assumption
-from beb.core.estimate import Band, Estimate
+from beb.core.estimate import Estimate
 from beb.experiments.gate import Gate
-from beb.experiments.measurement import BehaviorCurve, BoundReport, Measurement
+from beb.experiments.measurement import AlphaReadings, BoundReport, Measurement
 from beb.report.inert import one_line
-from beb.report.rounding import count_text, fixed, one_in, value_text, with_interval
+from beb.report.rounding import count_text, one_in
 
 PREFERRED_READING = "evidence plateau"
 _USELESS_WIDTH = 50.0  # nats: 21 orders of magnitude
@@ -66,11 +65,6 @@ class Checked(Protocol):
         ...
 
 
-def findings(m: Measurement) -> tuple[Finding, Finding, Finding]:
-    """How much, how distinct, how many sentences."""
-    return _how_much(m), _how_distinct(m), _how_long(m)
-
-
 def warnings(m: Checked) -> tuple[str, ...]:
     """What a reader must know before any number: a failed gate, contradicted premises, failed requests."""
     said = []
@@ -116,6 +110,7 @@ def _proxy(meta: Mapping[str, Any], pole: str) -> str:
         "lora": "an adapter fitted on statements of that pole",
         "persona": "the same model under a persona description",
         "checkpoint": "another checkpoint",
+        "served": "a model behind a server",
         "world": "the exact component of a finite world",
         "residual": "what is left of the model without P₋",
     }
@@ -139,9 +134,17 @@ def headline_bounds(m: Measurement) -> dict[str, BoundReport]:
     return found
 
 
-def alpha_label(reading: str, *, excluded: bool) -> str:
-    """The reading of α behind a length, and whether the certain limits of the mixture exclude it."""
-    return f"{reading} (excluded by the cap)" if excluded else reading
+def alpha_label(reading: str, *, excluded: bool, raised: bool = False) -> str:
+    """The reading of α behind a length, and whether the certain limits of the mixture exclude it, or have moved it.
+
+    raised: the length is not of the reading itself but of the cap, below which the reading lies.
+    """
+    return f"{reading}, raised to the cap" if raised else f"{reading} (excluded by the cap)" if excluded else reading
+
+
+def is_raised(reading: str, alpha: AlphaReadings) -> bool:
+    """Whether the cap stands for this reading in the theorems, since the reading lies below it."""
+    return reading == PREFERRED_READING and alpha.plateau.log_inverse_alpha.value < alpha.limits.low
 
 
 def epsilon(m: Measurement) -> float:
@@ -193,87 +196,6 @@ def halving_text(m: Measurement) -> str:
     return " ".join(said)
 
 
-def _how_much(m: Measurement) -> Finding:
-    question = "How much of it is in the model?"
-    reading, verdict = m.alpha.plateau.log_inverse_alpha, m.alpha.plateau.verdict
-    cap = tightest_cap(m)
-    if m.alpha.limits.refuted:
-        return _no_mixture(m, question)
-    if verdict == "mixture contradicted":
-        return _no_single_weight(m, question)
-    kappa = f"proxy gap κ = {with_interval(m.alpha.plateau.kappa)} nats per sentence"
-    other = f"Wolf et al.'s straight line reads {weight_text(m.alpha.line.log_inverse_alpha)}"
-    figure = f"Evidence plateau: log 1/α = {with_interval(reading)} nats, {weight_text(reading)}"
-    if cap.value > reading.high:
-        sentence = (
-            f"The ill-behaved component carries at most {one_in(cap.value)} of the unprompted model's weight; how much "
-            "less, the tested lengths do not say."
-            if cap.value > 0
-            else "The tested prompts exclude no weight of the ill-behaved component."
-        )
-        detail = (
-            f"The cap: evidence of {value_text(cap)} nats was seen, which excludes more for certain if P₋ is part of "
-            f"the model at all. {figure}: more than the cap allows, so the evidence has not come to rest within the "
-            f"tested lengths, or P₋ is not an exact part of the model ({kappa}). {other}."
-        )
-        return Finding(question, sentence, detail)
-    undecided = verdict == "undecided"
-    most = one_in(reading.low) if reading.low > 0 else "all of it"
-    sentence = (
-        f"The ill-behaved component carries about {weight_words(reading.value)} of the unprompted model's weight "
-        f"(between {one_in(reading.high)} and {most}{', if the evidence has come to rest' * undecided})."
-    )
-    rest = (
-        "The tested lengths do not decide whether the evidence has come to rest"
-        if undecided
-        else "The evidence grows no more than it would for a true part of the model"
-    )
-    excluded = f"More than {one_in(cap.value)} is excluded for certain if P₋ is part of the model at all"
-    if cap.value <= 0:
-        excluded = "No weight is excluded for certain"
-    return Finding(question, sentence, f"{figure}. {rest} ({kappa}). {excluded}. {other}.")
-
-
-def _no_mixture(m: Measurement, question: str) -> Finding:
-    limits, cap = m.alpha.limits, tightest_cap(m)
-    why = (
-        f"{limits.refuting:,} of {limits.n:,} prompts from P₋ have a likelihood in the model that no mixture of P₋ and "
-        "P₊ gives"
-        if limits.refuting
-        else f"no weight fits the likelihoods of all {limits.n:,} prompts from P₋ together"
-    )
-    sentence = (
-        f"The ill-behaved component carries at most {one_in(cap.value)} of the unprompted model's weight, if it is "
-        "part of the model at all; these two components alone do not make up the model, whatever the weight."
-    )
-    detail = (
-        f"Certain, without statistics: evidence of {value_text(cap)} nats was seen, and {why}. Evidence "
-        f"plateau: intercept {with_interval(m.alpha.plateau.log_inverse_alpha)} nats, proxy gap κ = "
-        f"{with_interval(m.alpha.plateau.kappa)} nats per sentence; Wolf et al.'s straight line reads "
-        f"{weight_text(m.alpha.line.log_inverse_alpha)}."
-    )
-    return Finding(question, sentence, detail)
-
-
-def _no_single_weight(m: Measurement, question: str) -> Finding:
-    plateau, band = m.alpha.plateau, m.alpha.plateau.effective_log_inverse_weight
-    first, last = band.at(band.lengths[0]), band.at(band.lengths[-1])
-    lengths = [count_text(n, "sentence") for n in (band.lengths[0], band.lengths[-1])]
-    sentence = (
-        f"No single weight of the ill-behaved component fits this model: judged from prompts of {lengths[0]} it is "
-        f"{weight_words(first.value)}, from {lengths[1]} {weight_words(last.value)}."
-    )
-    detail = (
-        f"The evidence does not come to rest (proxy gap κ = {with_interval(plateau.kappa)} nats per sentence), so this "
-        f"P₋ is a stand-in and not an exact part of the model. Effective log 1/α: {with_interval(first)} nats after "
-        f"{lengths[0]}, {with_interval(last)} after {lengths[1]}. The line through the last lengths, extended back to "
-        f"no sentence, gives {with_interval(plateau.log_inverse_alpha)} nats "
-        f"({weight_text(plateau.log_inverse_alpha)}); Wolf et al.'s straight line reads "
-        f"{weight_text(m.alpha.line.log_inverse_alpha)}."
-    )
-    return Finding(question, sentence, detail)
-
-
 def tightest_cap(m: Measurement) -> Estimate:
     """The largest of the certain lower limits of log 1/α."""
     return max(m.alpha.cap, key=lambda e: e.value)
@@ -287,107 +209,3 @@ def weight_text(log_inverse: Estimate) -> str:
 def weight_words(log_inverse: float) -> str:
     """A weight e^{-log_inverse} in words; a reading of log 1/α that is not positive names none, as α <= 1."""
     return one_in(log_inverse) if log_inverse > 0 else "no weight below 1"
-
-
-def _how_distinct(m: Measurement) -> Finding:
-    lengths = m.beta_curve.lengths
-    span = f"the smallest value after {lengths[0]} to {lengths[-1]} sentences"
-    back = f"in the other direction, β′ = {with_interval(m.beta_prime)} nats, the largest value"
-    figure = f"β = {with_interval(m.beta)} nats per sentence, {span}; {back}."
-    question = "How distinct is it?"
-    if m.beta.low <= 0:
-        return Finding(
-            question,
-            "The ill-behaved and the well-behaved component are not shown to be distinct: the interval reaches zero.",
-            f"{figure} Without β > 0 the theorems promise no length.",
-        )
-    value, low, high = (_odds(x) for x in (m.beta.value, m.beta.low, m.beta.high))
-    sentence = (
-        "Every ill-behaved sentence in the prompt shifts the odds towards the ill-behaved component by a factor of "
-        f"{value} [{low}, {high}], on (geometric) average over prompts, at the length where it tells least."
-    )
-    return Finding(question, sentence, figure)
-
-
-def _odds(nats: float) -> str:
-    exponent = nats / math.log(10)
-    if math.isinf(exponent):
-        return "no limit"
-    return f"{float(f'{10**exponent:.1e}'):,.3g}" if exponent < 3 else f"10^{exponent:.1f}"
-
-
-def _how_long(m: Measurement) -> Finding:
-    question = "How many sentences until it shows?"
-    tested = _tested(m)
-    observed = _observed_sentence(m, tested)
-    bounds = headline_bounds(m)
-    if not bounds:
-        predicted = "The theory gives no length, because β is not positive."
-    else:
-        parts = [_promise(name, bound, m) for name, bound in bounds.items() if name in ("Theorem 1", "Theorem 5")]
-        premise = "if these components were the model’s, " if m.alpha.limits.refuted else ""
-        predicted = f"In theory, {premise}{'; '.join(part for part in parts if part)}."
-    return Finding(question, f"{predicted} {observed}".strip(), _control_sentence(m))
-
-
-def _promise(name: str, report: BoundReport, m: Measurement) -> str:
-    sharp = report.bound.sharp
-    length = f"{with_interval(sharp)} sentences"
-    sure = f"{100 * (1 - float(spec(m)['delta'])):.0f} %"
-    if math.isinf(sharp.value):
-        return f"no length suffices for certain ({name})"
-    if math.isinf(sharp.high) and name == "Theorem 1":
-        least = f"lies above {fixed(sharp.low, 1)} sentences, with no upper limit"
-        return f"the length from which some prompt is sure to be enough {least} (Theorem 1)"
-    if math.isinf(sharp.high):
-        above = f"enough only from a length above {fixed(sharp.low, 0)} on (Theorem 5)"
-        return f"with probability {sure}, sentences drawn from the ill-behaved component are {above}"
-    if name == "Theorem 1":
-        return f"some prompt of {length} is enough (Theorem 1)"
-    return f"{length} drawn from the ill-behaved component are enough with probability {sure} (Theorem 5)"
-
-
-def _observed_sentence(m: Measurement, tested: int) -> str:
-    seen = next(iter(m.bounds)).observed if m.bounds else {}
-    if not seen:
-        return ""
-    level = f"the misaligned level (γ + ε = {fixed(threshold(m, corrected=True), 2)}, γ at its estimate)"
-    sure = f"with {100 * float(spec(m)['level']):g} % confidence"
-    span = f"within {count_text(tested, 'sentence')}"
-    reached = [
-        f"after {count_text(length, 'sentence')} in {FORMATS.get(name, one_line(name))}" if length
-        else f"without any prompt in {FORMATS.get(name, one_line(name))}"
-        for name, length in seen.items()
-        if length is not None
-    ]  # fmt: skip
-    never = [FORMATS.get(name, one_line(name)) for name, length in seen.items() if length is None]
-    if not reached:
-        return f"Observed: {span} the mean response was not below {level} {sure}, in {' or '.join(never)}."
-    but = f", but not {span} in {' or '.join(never)}" if never else ""
-    return f"Observed: {sure}, the mean response was below {level} {', '.join(reached)}{but}."
-
-
-def _control_sentence(m: Measurement) -> str:
-    said = []
-    for name in dict.fromkeys(curve.format for curve in m.behavior):
-        curves = {curve.condition: curve for curve in m.behavior if curve.format == name}
-        if "negative" not in curves:
-            continue
-        tested = _band(curves["negative"]).lengths[-1]
-        parts = [
-            f"{with_interval(_band(curve).at(tested))} after {CONDITIONS.get(condition, one_line(condition))}"
-            for condition, curve in curves.items()
-            if tested in _band(curve).lengths
-        ]
-        said.append(f"{FORMATS.get(name, one_line(name))}, {', '.join(parts)}")
-    if not said:
-        return ""
-    return f"Mean behavior B (−1 worst, +1 best) at the longest prompts: {'; '.join(said)}."
-
-
-def _band(curve: BehaviorCurve) -> Band:
-    return curve.corrected or curve.raw
-
-
-def _tested(m: Measurement) -> int:
-    return max((curve.raw.lengths[-1] for curve in m.behavior), default=int(spec(m)["sentences"]))

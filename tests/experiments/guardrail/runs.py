@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from beb.core.bounds import after_prefix
-from beb.core.estimate import Band, Estimate
 from beb.errors import GateFailed
 from beb.experiments.experiment import run_with_subjects
 from beb.experiments.guardrail.experiment import GUARDRAIL, GuardrailSubjects
@@ -27,14 +24,15 @@ from beb.worlds.exact_guardrail import (
     given_prefix,
     mean_share_positivity,
     most_neutral_sentence,
+    positivity_after,
     prefixes_from_positive,
 )
 from beb.worlds.text_world import text_world
 from beb.worlds.world import World
+from run_coverage import Shown, Verdict, Verdicts, judged, run_folder
 
 PROMPTS, SENTENCES, SAMPLED = 32, 5, 2
 C_IS_ZERO = {"log_inverse_alpha": math.log(2), "gamma": -1.0, "epsilon": 1.0}
-Shown = dict[str, tuple[Estimate | Band, object]]
 
 
 def world_for(seed: int) -> World:
@@ -57,32 +55,22 @@ def measure_world(seed: int) -> tuple[World, GuardrailRecord]:
     world = world_for(seed)
     spec = spec_for(world, seed)
     subjects = GuardrailSubjects(world_subjects(spec, world), (most_neutral_sentence(world),))
-    with tempfile.TemporaryDirectory() as folder:
-        return world, run_with_subjects(GUARDRAIL, spec, subjects, Path(folder))
+    with run_folder() as folder:
+        return world, run_with_subjects(GUARDRAIL, spec, subjects, folder)
 
 
-def verdicts(seed: int) -> dict[str, tuple[bool, float]] | None:
+def verdicts(seed: int) -> Verdicts | None:
     """Per printed interval: does it hold the truth, and how wide is it? None if the gate refused the world."""
     try:
         world, record = measure_world(seed)
     except GateFailed:
         return None
-    found = {name: verdict(printed, true) for name, (printed, true) in pairs(world, record).items()}
+    found = judged(pairs(world, record), may_be_undefined=True)
     for kind in ("midpoint shift", "area shift"):  # the family holds together
-        family = [found[name][0] for name in found if name.startswith(kind)]
+        family = [found[name].holds for name in found if name.startswith(kind)]
         assert len(family) == record.family
-        found[f"{kind}s together"] = (all(family), math.nan)
+        found[f"{kind}s together"] = Verdict(all(family), math.nan)
     return found
-
-
-def verdict(printed: Estimate | Band, true: object) -> tuple[bool, float]:
-    """The difference of two midpoints that do not exist is held by an interval without limits only."""
-    value = np.asarray(true, dtype=np.float64)
-    low, high = np.asarray(printed.low), np.asarray(printed.high)
-    slack = 1e-9 * np.where(np.isfinite(value), np.maximum(1, np.abs(value)), 0)
-    inside = (low - slack <= value) & (value <= high + slack)
-    inside |= np.isnan(value) & np.isinf(low) & np.isinf(high)
-    return bool(np.all(inside)), float(np.median(high - low))
 
 
 def pairs(world: World, r: GuardrailRecord) -> Shown:
@@ -107,6 +95,8 @@ def pairs(world: World, r: GuardrailRecord) -> Shown:
     if r.beta_after is not None and r.beta_after_curve is not None:
         shown["beta after"] = (r.beta_after, after.min())
         shown["beta after curve"] = (r.beta_after_curve, after)
+    for name, entering in r.alpha_entering.items():
+        shown[f"alpha as it enters, {name}"] = (entering, alpha_reading(world, exact, name))
     if r.positivity is not None:
         shown["positivity"] = (r.positivity, mean_share_positivity(world, SENTENCES))
     for g in r.guardrails:
@@ -128,6 +118,8 @@ def of_guardrail(world: World, r: GuardrailRecord, g: Guardrail, prefixes: Prefi
         f"difference, {g.name}": (g.difference, curve - base),
         f"log ratio, {g.name}": (g.log_ratio, prefixes.resistance),
     }
+    if g.positivity.share is not None:
+        shown[f"positivity after, {g.name}"] = (g.positivity.share, positivity_after(world, prefixes, SENTENCES))
     if g.log_ratio_shift is not None:
         shown[f"by log-ratio, {g.name}"] = (g.log_ratio_shift, prefixes.resistance / exact.beta_curve.mean())
     known = {"beta": beta, "delta": 0.1, "prefix_sentences": g.sentences}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
 
 import beb
 from beb.errors import ContextTooShort
@@ -33,23 +31,11 @@ SPEC = GuardrailSpec(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("shop")
-    poles = {pole: statements(pole) for pole in ("negative", "positive")}
-    everything = [text for texts in poles.values() for text in texts]
-    tokenizer = build_tokenizer(" ".join((*everything, LEAD)), 400)
-    tokenizer.chat_template = TEMPLATE
-    for seed, (name, texts) in enumerate(
-        (("target", everything), ("unkind", poles["negative"]), ("kind", poles["positive"]))
-    ):
-        train_checkpoint(folder / name, tokenizer, texts, seed=seed)
-    write_behavior(folder / "verbs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("BEB_CACHE", str(folder / "cache"))
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        yield folder
+@pytest.fixture(scope="module", autouse=True)
+def template(shop: Path) -> None:
+    """The models have been taught chats with a system text."""
+    for name in ("target", "unkind", "kind"):
+        (shop / name / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
 
 
 def test_texts_go_into_the_chat_and_sampled_prefixes_before_the_prompt(shop: Path) -> None:
@@ -97,6 +83,21 @@ def test_a_system_prompt_longer_than_the_context_is_refused(shop: Path) -> None:
     with pytest.raises(ContextTooShort, match="'many' takes up to"):
         beb.guardrail("target", "verbs", spec=many, out="many", offline=True)
     assert not (shop / "long").exists()
+
+
+def test_a_system_prompt_that_does_not_fit_is_refused_before_anything_is_fitted(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: object, **__: object) -> Path:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr("beb.models.training.fit_adapter", fitted)
+    spec = SPEC.model_copy(update={"negative": "lora", "positive": "lora"})
+    with pytest.raises(AssertionError, match="fitted"):
+        beb.guardrail("target", "verbs", spec=spec, out="fits", offline=True)
+    long = spec.model_copy(update={"systems": (System(name="long", text="I help friends today. " * 200),)})
+    with pytest.raises(ContextTooShort, match="'long' takes up to"):
+        beb.guardrail("target", "verbs", spec=long, out="long", offline=True)
 
 
 def test_without_a_chat_template_a_text_stands_before_the_prompt(shop: Path) -> None:

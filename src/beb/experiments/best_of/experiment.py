@@ -20,10 +20,12 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.loading import load_subjects
 from beb.experiments.plan import TOKENS_PER_SENTENCE, Item, chunks, component_items
+from beb.experiments.reads import all_of, of_components, of_responses
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Rows, Store
-from beb.experiments.subjects import Subjects, load_subjects
+from beb.experiments.subjects import Subjects
 from beb.experiments.tasks import RESPONSE_KEY, Tasks
 from beb.interfaces.language_model import LanguageModel, TokenIds
 from beb.models.hardware import Hardware
@@ -120,6 +122,7 @@ BEST_OF = Experiment(
     plan=lambda spec, meta: plan_best_of(spec, meta["formats"][0]),
     worker=BestOfWorker,
     analyse=analyse_best_of,
+    reads=all_of(of_components, of_responses),
 )
 
 

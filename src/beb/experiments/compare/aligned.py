@@ -11,9 +11,9 @@ from beb.experiments.compare.analyse import compare
 from beb.experiments.compare.record import Comparison
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import default_folder
+from beb.experiments.loading import FITTED_ON
 from beb.experiments.measure import measure
 from beb.experiments.spec import MeasureSpec, make_spec
-from beb.experiments.subjects import FITTED_ON
 from beb.models.catalog import aligned_base
 from beb.models.hardware import Hardware
 

@@ -46,7 +46,7 @@ def analyse_converse(store: Store) -> ConverseRecord:
     meta = store.meta()
     setting = Setting.of(meta, ConverseSpec)
     arrays = {str(name): arm_arrays(store, name, setting.spec) for name in ARMS}
-    alpha, by_prompt = _alpha(store, setting)
+    alpha, by_prompt = alpha_readings(store, setting)
     found = theory(arrays["negative"], by_prompt, alpha, setting)
     threshold = found.any_inputs["gamma"].value + setting.spec.epsilon
     arms = {name: _arm(name, arrays[name], threshold, setting) for name in ARMS}
@@ -61,6 +61,8 @@ def analyse_converse(store: Store) -> ConverseRecord:
         gate=gate(store),
         arms=tuple(arms.values()),
         alpha=alpha,
+        alpha_entering={name: each["log_inverse_alpha"] for name, each in found.inputs.items()},
+        excluded=found.excluded,
         beta=inputs["beta"],
         beta_prime=inputs["beta_prime"],
         beta_prime_definition=largest(arms["positive"].divergence, name="beta_prime of P₊ itself"),
@@ -81,7 +83,7 @@ def analyse_converse(store: Store) -> ConverseRecord:
     )
 
 
-def _alpha(store: Store, setting: ConverseSetting) -> tuple[AlphaReadings | None, Mapping[str, Floats]]:
+def alpha_readings(store: Store, setting: ConverseSetting) -> tuple[AlphaReadings | None, Mapping[str, Floats]]:
     """Readings of α from the prompts of P₋, and each prompt's own; nothing where log 1/α is given."""
     if not setting.spec.reads_alpha:
         return None, {}
@@ -174,11 +176,8 @@ def _beyond(reading: str, found: Theory, arrays: ArmArrays, setting: ConverseSet
     needed, gamma = found.needed[reading].high, found.any_inputs["gamma"]
     over = arrays.log_ratio > needed
     behavior = _mean_behavior(arrays, over, setting)
-    verdict: Status = "not measured"
-    if behavior is not None and behavior.high < gamma.value + setting.spec.epsilon:
-        verdict = "held"
-    elif behavior is not None and behavior.low >= gamma.high + setting.spec.epsilon:
-        verdict = "contradicted"
+    shown = behavior is not None and behavior.high < gamma.low + setting.spec.epsilon
+    verdict: Status = "held" if shown and reading not in found.excluded else "not measured"
     return Beyond(reading, needed, int(over.sum()), behavior, verdict)
 
 

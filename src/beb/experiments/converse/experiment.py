@@ -20,8 +20,10 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.loading import load_subjects
+from beb.experiments.reads import all_of, of_components, of_converse
 from beb.experiments.spec import make_spec
-from beb.experiments.subjects import Subjects, load_subjects
+from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.chat_turns import chat_turns
 from beb.models.hardware import Hardware
@@ -75,6 +77,7 @@ CONVERSE = Experiment(
     plan=lambda spec, _meta: plan_converse(spec),
     worker=ConverseWorker,
     analyse=analyse_converse,
+    reads=all_of(of_components, of_converse),
 )
 
 

@@ -24,8 +24,8 @@ class ConverseSpec(RunSpec):
     log_inverse_alpha: log 1/α in nats, if it is known; otherwise it is read from prompts of P₋.
     """
 
-    prompts: int = Field(default=16, le=100_000)
-    turns: int = Field(default=6, ge=2, le=1000)
+    prompts: int = Field(default=24, le=100_000)
+    turns: int = Field(default=5, ge=2, le=1000)
     turn_sentences: int = Field(default=1, ge=1, le=100)
     reply_sentences: int = Field(default=2, ge=1, le=100)
     format: Format = "chat"

@@ -47,7 +47,7 @@ class TurnBound:
     """What the theory says of one turn, for one reading of α: Theorem 1 at turn 1, Theorem 3 after replies.
 
     bound: user sentences that suffice in all. spoken: user sentences until then. promised: whether those are enough,
-    at the estimates; None if that differs between the limits of the bound's interval.
+    at the estimates; None if that differs between the limits of the bound's interval, or if its α is excluded.
     """
 
     reading: str
@@ -80,7 +80,8 @@ class Beyond:
     """Replies to conversations whose own log ratio exceeds C: in a mixture their mean B is below γ + ε.
 
     needed: upper limit of C, for one reading of α. behavior: mean B of these replies, corrected if it can be; None if
-    fewer than two conversations got there. verdict: on B < γ + ε.
+    fewer than two conversations got there. verdict: "held" if B < γ + ε for sure, whatever γ is within its limits.
+    A mean above it contradicts nothing, for γ as measured is no supremum; and an excluded α says nothing.
     """
 
     reading: str
@@ -104,6 +105,8 @@ class ConverseRecord:
     from P₊ given the conversation, the largest. sigma2: variance of the replies' log ratios per sentence, over
     all turns together, since the proof needs the sum of theirs; sigma2_curve by turn.
     gamma: B of P₋ given the conversation, the largest. needed: C, the log ratio that forces B_P < γ + ε, by reading.
+    alpha_entering: log 1/α as it enters the theorems, by reading; excluded: readings that the certain limits of the
+    mixture leave no room for.
     break_even: user sentences per turn that make up for the reply and the turn's first sentence, 1 + β′a/β.
     difference: B of the replies by turn, user P₋ less user P₊ (different conversations).
     All that enters the bounds holds together at the run's level.
@@ -113,6 +116,8 @@ class ConverseRecord:
     gate: Gate
     arms: tuple[Arm, ...]
     alpha: AlphaReadings | None
+    alpha_entering: Mapping[str, Estimate]
+    excluded: tuple[str, ...]
     beta: Estimate
     beta_prime: Estimate
     beta_prime_definition: Estimate

@@ -23,12 +23,13 @@ from beb.core.estimate import Band, Estimate
 from beb.estimate.bands import joint_box, mean_band
 from beb.estimate.similarity import variance_trend
 from beb.experiments.arrays import Floats
-from beb.experiments.bounds import at_least_zero, gamma_limits, mixture_premise, of_box, within_mixture
+from beb.experiments.bounds import at_least_zero, gamma_limits, mixture_premise, of_box, steady, within_mixture
 from beb.experiments.converse.arrays import ArmArrays, per_root_sentence, per_sentence, pooled_variance
 from beb.experiments.converse.plan import ConverseSpec
 from beb.experiments.converse.record import PromisedTurn, TurnBound
 from beb.experiments.measurement import AlphaReadings
 from beb.experiments.setting import NATS_PER_SENTENCE, Setting
+from beb.experiments.verdicts import excluded
 
 GIVEN = "given"
 MOST_TURNS = 50
@@ -38,9 +39,13 @@ Inputs = Mapping[str, Estimate]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Theory:
-    """Inputs by reading of α, all of which hold together with probability `level`, and what follows from them."""
+    """Inputs by reading of α, all of which hold together with probability `level`, and what follows from them.
+
+    excluded: readings whose α the certain limits of the mixture leave no room for.
+    """
 
     inputs: Mapping[str, Inputs]
+    excluded: tuple[str, ...]
     needed: Mapping[str, Estimate]
     break_even: Estimate
     bounds: tuple[TurnBound, ...]
@@ -71,16 +76,21 @@ def theory(
         name: {**_measured(arm, (name, intercepts.get(name)), alpha, half_error_level, setting), "gamma": gamma}
         for name in (tuple(intercepts) or (GIVEN,))
     }
+    cannot_be = tuple(
+        name for name, each in inputs.items() if alpha and excluded(each["log_inverse_alpha"], alpha.limits)
+    )
     bounds: list[TurnBound] = []
     promised = []
     for name, each in inputs.items():
         if each["beta"].value > 0:
             by_turn = [_turn_bound(name, turn, each, setting.spec) for turn in range(1, MOST_TURNS + 1)]
-            bounds += by_turn[: setting.spec.turns]
             promised.append(_promised_turn(name, by_turn))
+            shown = by_turn[: setting.spec.turns]
+            bounds += [replace(bound, promised=None) for bound in shown] if name in cannot_be else shown
     first = next(iter(inputs.values()))
     return Theory(
         inputs,
+        cannot_be,
         {name: _needed(each, setting.spec.epsilon) for name, each in inputs.items()},
         _break_even(first, setting.spec.reply_sentences),
         tuple(bounds),
@@ -207,13 +217,13 @@ def premises(
         ),
         "beta-prime-undistinguishable": assess(
             "beta-prime-undistinguishable",
-            _held(-math.inf < drift.low <= 0 and math.isfinite(prime.high)),
+            steady(prime, drift, spec.turns),
             f"resistance of the replies themselves {_text(prime)} nats per sentence at most, over {tested}; its slope "
             f"is {_text(drift)} per turn",
         ),
         "similar under P₊": assess(
             "similar under P₊",
-            "contradicted" if spread.low > 0 else "held",
+            steady(inputs["sigma2"], spread, spec.turns),
             f"σ² of the replies = {_text(inputs['sigma2'])} nats² per sentence; slope {_text(spread)} per turn",
         ),
         "positivity": _positivity(arm, positivity),
@@ -231,16 +241,20 @@ def _held(shown: bool) -> Status:
 
 
 def _positivity(arm: ArmArrays, share: Estimate | None) -> Assumption:
-    """A negative sentence of positive log ratio has to exist after every reply; it was looked for among user turns."""
+    """A negative sentence of positive log ratio has to exist after every reply: held if every one that was tried is.
+
+    Tried are the user turns that begin with a sentence scored negative, at least one at each turn.
+    """
     if share is None:
         return assess("positivity", "not measured", "too few user sentences were scored negative")
     negative = arm.user_scores.predicted[arm.complete, :, 0] == 0
-    exists = (negative & (arm.first_log_ratio > 0)).any(axis=0)
+    likelier = negative & (arm.first_log_ratio > 0)
     figure = (
-        f"P₊(s) < P₋(s) for {_text(share)} of the user sentences scored negative; there was such a sentence in "
-        f"{int(exists.sum())} of {exists.size} turns"
+        f"P₊(s) < P₋(s) for {_text(share)} of the user sentences scored negative; of {negative.size:,} user turns "
+        f"{negative.sum():,} began with one, {likelier.sum():,} with one likelier under P₋"
     )
-    return assess("positivity", "held" if exists.all() else "not measured", figure)
+    tried_everywhere = bool(negative.any(axis=0).all())
+    return assess("positivity", _held(tried_everywhere and bool((likelier == negative).all())), figure)
 
 
 def _drift(arm: ArmArrays, setting: ConverseSetting) -> Estimate:

@@ -8,11 +8,12 @@ from typing import Any
 from beb.experiments import schema
 from beb.experiments.converse.dialogue import Spoken, chat_prefix, first_sentence, plain_prefix, running, spoken
 from beb.experiments.converse.plan import ARMS, SPEAKERS, ConverseSpec, turn_of
+from beb.experiments.log_ratios import by_sentence, failure_rows
 from beb.experiments.plan import Item
 from beb.experiments.spec import derive_seed
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects
-from beb.experiments.tasks import EXACT, Tasks, by_sentence, failure_rows, sampled_row
+from beb.experiments.tasks import EXACT, Tasks, sampled_row
 from beb.interfaces.language_model import Completion, Failure, SampleRequest, TokenIds, sentence_spans
 from beb.models.chat_turns import chat_turns
 from beb.models.scoring import SequenceScores, score_sequences

@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from beb.core.bounds import Assumption, assess
 from beb.core.estimate import Band, Estimate
 from beb.errors import TooFewPrompts
 from beb.estimate.bands import mean_band
 from beb.estimate.crossing import crossing, crossing_shift
+from beb.estimate.curves import LogisticFit
 from beb.estimate.distinguishability import largest, smallest
-from beb.estimate.means import cluster_mean, paired_difference
+from beb.estimate.means import paired_difference
 from beb.estimate.mixture_limits import mixture_limits
 from beb.estimate.prior import cap, line_reading, plateau
 from beb.estimate.shift import area_shift
-from beb.estimate.similarity import sigma_squared, variance_band, variance_trend
+from beb.estimate.similarity import sigma_squared, variance_band
 from beb.experiments.analyse import LogRatios
 from beb.experiments.arrays import Floats, PromptArrays, prompt_arrays, response_arrays
-from beb.experiments.behavior_curves import CurveWithRows, behavior_curve, component_curve
-from beb.experiments.bounds import BoundInputs, assumptions
-from beb.experiments.bounds import text as rounded
+from beb.experiments.behavior_curves import CurveWithRows, behavior_curve, component_curve, logistic_fits
+from beb.experiments.bounds import BoundInputs
 from beb.experiments.gate import gate
 from beb.experiments.guardrail.predictions import (
     TheoremTwo,
@@ -34,10 +33,11 @@ from beb.experiments.guardrail.predictions import (
     text_log_ratio,
     verdict,
 )
-from beb.experiments.guardrail.record import Baseline, Guardrail, GuardrailRecord
+from beb.experiments.guardrail.premises import positivity, positivity_after, positivity_premise, premises
+from beb.experiments.guardrail.record import Baseline, Guardrail, GuardrailRecord, PositivityAfter
 from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import System
-from beb.experiments.guardrail.work import AFTER_NEGATIVE, NEGATIVE_CLASS, Arm, arms_of
+from beb.experiments.guardrail.work import AFTER_NEGATIVE, Arm, arms_of
 from beb.experiments.measurement import AlphaReadings
 from beb.experiments.notes import divergence_notes, model_notes
 from beb.experiments.setting import BEHAVIOR_UNIT, NATS_PER_SENTENCE, Setting
@@ -57,28 +57,24 @@ def analyse_guardrail(store: Store) -> GuardrailRecord:
     negative = prompt_arrays(store, "negative", setting.spec.sentences)
     positive = prompt_arrays(store, "positive", setting.spec.sentences)
     ratios = LogRatios.of(negative, positive)
-    after = _after_negative(store, setting)
-    inputs = TheoryInputs(
-        negative, after, -ratios.positive, positive.kl["negative"],
-        BoundInputs.of(negative, ratios.evidence, ratios.negative),
-    )  # fmt: skip
-    alpha = _alpha(negative, ratios, setting)
-    curves = _curves(inputs, setting)
-    own = component_curve(negative, "P₋ itself", setting).curve
-    gamma = largest(own.corrected or own.raw, name="gamma, over tested prompts")
-    positivity = _positivity(negative, setting)
-    stated = _premises(curves, ratios, setting, gamma=gamma, positivity=positivity, alpha=alpha)
-    theorem = TheoremTwo.of(inputs, alpha, stated, setting)
+    inputs = theory_inputs(store, setting)
     arms = _Arms.of(store, meta, negative, setting)
+    itself = component_curve(negative, "P₋ itself", setting)
+    alpha = _alpha(negative, ratios, logistic_fits(tuple(arms.curves.values()), itself, setting), setting)
+    curves = _curves(inputs, setting)
+    gamma = largest(itself.curve.corrected or itself.curve.raw, name="gamma, over tested prompts")
+    guards = [arm for arm in arms_of(meta) if arm.system]
+    after = {arm.name: positivity_after(store, arm.system, setting) for arm in guards if arm.system}
+    stated = premises(curves, inputs, setting, alpha=alpha, gamma=gamma, after=after)
+    theorem = TheoremTwo.of(inputs, alpha, stated, setting)
+    theory = _Theory(store, meta, inputs, theorem, after, setting)
     after_curve = curves.get("beta_after")
     return GuardrailRecord(
         meta=meta,
         gate=gate(store),
         family=arms.family,
         baselines=tuple(arms.baseline(name, meta["baselines"][name]) for name in setting.formats),
-        guardrails=tuple(
-            arms.guardrail(arm, _Theory(store, meta, inputs, theorem, setting)) for arm in arms_of(meta) if arm.system
-        ),
+        guardrails=tuple(arms.guardrail(arm, theory) for arm in guards),
         beta=smallest(curves["beta"], name="beta"),
         beta_curve=curves["beta"],
         beta_after=smallest(after_curve, name="beta after a negative sentence") if after_curve else None,
@@ -87,14 +83,27 @@ def analyse_guardrail(store: Store) -> GuardrailRecord:
         beta_prime_curve=curves["beta_prime"],
         sigma2_positive=sigma_squared(curves["sigma2_positive"]),
         sigma2_positive_curve=curves["sigma2_positive"],
-        positivity=positivity,
+        positivity=positivity(negative, setting),
         gamma=gamma,
         alpha=alpha,
+        alpha_entering={name: each["log_inverse_alpha"] for name, each in theorem.by_reading.items()},
+        excluded=theorem.excluded,
         assumptions=tuple(stated.values()),
-        counts=_counts(store, negative, positive, after),
+        counts=_counts(store, negative, positive, inputs.after),
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
         notes=_notes(meta, setting),
     )
+
+
+def theory_inputs(store: Store, setting: GuardrailSetting) -> TheoryInputs:
+    """What Theorem 2's arguments are measured from. Raises: TooFewPrompts."""
+    negative = prompt_arrays(store, "negative", setting.spec.sentences)
+    positive = prompt_arrays(store, "positive", setting.spec.sentences)
+    ratios = LogRatios.of(negative, positive)
+    return TheoryInputs(
+        negative, _after_negative(store, setting), -ratios.positive, positive.kl["negative"],
+        BoundInputs.of(negative, ratios.evidence, ratios.negative),
+    )  # fmt: skip
 
 
 def _after_negative(store: Store, setting: GuardrailSetting) -> Floats | None:
@@ -105,15 +114,16 @@ def _after_negative(store: Store, setting: GuardrailSetting) -> Floats | None:
         return None
 
 
-def _alpha(negative: PromptArrays, ratios: LogRatios, setting: GuardrailSetting) -> AlphaReadings:
+def _alpha(
+    negative: PromptArrays, ratios: LogRatios, behavior: Mapping[str, LogisticFit], setting: GuardrailSetting
+) -> AlphaReadings:
     rest = plateau(
         ratios.evidence, setting.lengths_after, level=setting.level, log_ratio=ratios.negative,
         rng=setting.rng("evidence"),
     )  # fmt: skip
     line = line_reading(negative.kl["target"], level=setting.level)
-    return AlphaReadings(
-        cap(ratios.evidence, setting.lengths_after), rest, line, {}, mixture_limits(ratios.evidence, ratios.negative)
-    )
+    limits = mixture_limits(ratios.evidence, ratios.negative)
+    return AlphaReadings(cap(ratios.evidence, setting.lengths_after), rest, line, behavior, limits)
 
 
 def _curves(inputs: TheoryInputs, setting: GuardrailSetting) -> dict[str, Band]:
@@ -134,60 +144,6 @@ def _curves(inputs: TheoryInputs, setting: GuardrailSetting) -> dict[str, Band]:
     return found
 
 
-def _positivity(negative: PromptArrays, setting: GuardrailSetting) -> Estimate | None:
-    """Per prompt the share of its negative sentences that are likelier under P₋; the prompts are the clusters."""
-    likelier = (negative.log_p["negative"] > negative.log_p["positive"]).astype(np.float64)
-    values = np.where(negative.predicted == NEGATIVE_CLASS, likelier, np.nan)
-    try:
-        return cluster_mean(
-            values, level=setting.level, unit="share of negative sentences", bounds=(0.0, 1.0), name="positivity"
-        )
-    except TooFewPrompts:
-        return None
-
-
-def _premises(
-    curves: Mapping[str, Band],
-    ratios: LogRatios,
-    setting: GuardrailSetting,
-    *,
-    gamma: Estimate,
-    positivity: Estimate | None,
-    alpha: AlphaReadings,
-) -> dict[str, Assumption]:
-    """The premises of Theorem 2 with what was measured for each, by name."""
-    tested = f"n ≤ {setting.spec.sentences}"
-    trend = variance_trend(ratios.positive, setting.lengths_after, level=setting.level, rng=setting.rng("trend"))
-    key = {"beta": smallest(curves["beta"], name="beta"), "gamma": gamma}
-    shared = assumptions(key, alpha, trend, setting)
-    if "beta_after" in curves:
-        beta = smallest(curves["beta_after"], name="beta after a negative sentence")
-        told = f"β = {rounded(beta)} nats per sentence after neutral prefixes that end in a negative sentence, {tested}"
-        distinct = assess("prompt-distinguishable", "held" if beta.low > 0 else "not measured", told)
-    else:
-        distinct = assess("prompt-distinguishable", "not measured", "too few prompts of P₋ have a negative sentence")
-    back = largest(curves["beta_prime"], name="beta_prime")
-    finite = f"β′ = {rounded(back)} nats per sentence, over {tested} from prompts of P₊"
-    # The theorem needs the variance of the prefix alone, and no prefix here is longer than the prompts from P₊.
-    spread = f"σ² = {rounded(sigma_squared(curves['sigma2_positive']))} nats² per sentence, the largest over {tested}"
-    spread += f", and no prefix is longer; slope of Varₙ/n = {rounded(trend)}"
-    return {
-        "mixture": shared["mixture"],
-        "prompt-distinguishable": distinct,
-        "bounded behavior": shared["bounded behavior"],
-        "beta-prime-undistinguishable": assess("beta-prime-undistinguishable", "held", finite),
-        "similar under P₊": assess("similar under P₊", "held", spread),
-        "positivity": _positivity_premise(positivity),
-    }
-
-
-def _positivity_premise(share: Estimate | None) -> Assumption:
-    if share is None:
-        return assess("positivity", "not measured", "fewer than 2 prompts of P₋ have a sentence scored negative")
-    told = f"true of a share of {rounded(share)} of the negative sentences of P₋; one is needed after every prefix"
-    return assess("positivity", "held" if share.low > 0 else "not measured", told)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Theory:
     """What the predictions for a guardrail are computed from."""
@@ -196,6 +152,7 @@ class _Theory:
     meta: Mapping[str, Any]
     inputs: TheoryInputs
     theorem: TheoremTwo
+    after: Mapping[str, PositivityAfter]
     setting: GuardrailSetting
 
     def sentences(self, system: System) -> int:
@@ -234,17 +191,17 @@ class _Arms:
         """The prompts without guardrail."""
         rows = self.curves[format_name, Arm(format_name, None).name]
         known = _complete(rows.per_prompt)
-        fall = paired_difference(
-            known[:, 0],
-            known[:, -1],
-            level=self.setting.level,
-            unit=BEHAVIOR_UNIT,
-            bounds=(-1.0, 1.0),
+        return Baseline(
+            format_name, told["context"], told["before"], told["default"], rows.curve, self._midpoint(known),
+            self._fall(known),
+        )  # fmt: skip
+
+    def _fall(self, known: Floats) -> Estimate:
+        """B without a prompt less B after the longest ones. known: (n_prompts, N + 1) B."""
+        return paired_difference(
+            known[:, 0], known[:, -1], level=self.setting.level, unit=BEHAVIOR_UNIT, bounds=(-1.0, 1.0),
             name="fall of B",
         )  # fmt: skip
-        return Baseline(
-            format_name, told["context"], told["before"], told["default"], rows.curve, self._midpoint(known), fall
-        )
 
     def guardrail(self, arm: Arm, theory: _Theory) -> Guardrail:
         """One guardrail against the baseline of its format."""
@@ -264,7 +221,8 @@ class _Arms:
         )  # fmt: skip
         m, log_ratio = theory.sentences(system), theory.log_ratio(system)
         extra = theory.theorem.extra_length(system, log_ratio, m)
-        status, reason = verdict(shift, area, extra)
+        status, reason = verdict(self._fall(_complete(base)), shift, area, extra)
+        after = theory.after[system.name]
         return Guardrail(
             name=system.name,
             format=arm.format,
@@ -278,10 +236,11 @@ class _Arms:
             difference=difference,
             log_ratio=log_ratio,
             log_ratio_shift=log_ratio_shift(system, log_ratio, theory.inputs, setting),
+            positivity=after,
             extra=extra,
             verdict=status,
             reason=reason,
-            bounds=theory.theorem.reports(system, log_ratio, m, rows.curve),
+            bounds=theory.theorem.reports(system, log_ratio, m, rows.curve, positivity_premise({system.name: after})),
         )
 
     def _midpoint(self, per_prompt: Floats) -> Estimate:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from beb.behaviors.packs import neutral_statements
+from beb.behaviors.packs import load_behavior, neutral_statements
 from beb.errors import BadSpec, ContextTooShort, NumericalFailure
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import (
@@ -25,9 +26,11 @@ from beb.experiments.guardrail.record import GuardrailRecord
 from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import SEPARATOR, System, default_systems
 from beb.experiments.guardrail.work import GuardrailWorker, arms_of, plan_guardrail, spans_of
+from beb.experiments.loading import load_subjects
+from beb.experiments.reads import all_of, of_components, of_guardrail, of_responses
 from beb.experiments.spec import derive_seed, make_spec
 from beb.experiments.store import Store
-from beb.experiments.subjects import Places, Subjects, load_subjects
+from beb.experiments.subjects import Places, Subjects
 from beb.experiments.tasks import Tasks
 from beb.interfaces.language_model import LanguageModel
 from beb.models.hardware import Hardware
@@ -52,7 +55,7 @@ class GuardrailSubjects:
 
 
 def _load(spec: GuardrailSpec, places: Places, notify: Progress) -> GuardrailSubjects:
-    subjects = load_subjects(spec, places, notify, check=refuse_short_model)
+    subjects = load_subjects(spec, places, notify, check=partial(_check, places))
     if spec.model.startswith("world:"):
         return GuardrailSubjects(subjects, (most_neutral_sentence(get_world(spec.model.removeprefix("world:"))),))
     statements = neutral_statements()
@@ -60,18 +63,36 @@ def _load(spec: GuardrailSpec, places: Places, notify: Progress) -> GuardrailSub
     return GuardrailSubjects(subjects, tuple(statements[i] for i in order))
 
 
+def _check(places: Places, spec: GuardrailSpec, target: LanguageModel) -> None:
+    """Refuse what does not fit into the target's context, before anything is fitted on it."""
+    put = _put(spec, target)
+    refuse_short_model(spec, target, extra=CHAT_EXTRA_TOKENS if any(chat for _, chat in put) else 0)
+    question = ""
+    if target.info.kind != "world":
+        question = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline).question
+    for system, chat in put:
+        _refuse_no_room(spec, system, target, question if chat else None)
+
+
+def _put(spec: GuardrailSpec, target: LanguageModel) -> list[tuple[System, bool]]:
+    """The guardrails, and whether each goes into the target's chat template."""
+    can_chat = target.info.has_chat_template
+    systems = spec.systems or default_systems(spec.sentences, can_chat=can_chat)
+    return [(system, can_chat and bool(system.text)) for system in systems]
+
+
 def _prepare(spec: GuardrailSpec, loaded: GuardrailSubjects) -> Mapping[str, Any]:
     """The formats, the guardrails as they are put to this model, and what the baselines contain."""
     subjects, target = loaded.subjects, loaded.subjects.target
-    can_chat = target.info.has_chat_template
-    systems = spec.systems or default_systems(spec.sentences, can_chat=can_chat)
-    in_chat = [can_chat and bool(system.text) for system in systems]
-    refuse_short_context(spec, subjects, extra=CHAT_EXTRA_TOKENS if any(in_chat) else 0)
+    put = _put(spec, target)
+    refuse_short_context(spec, subjects, extra=CHAT_EXTRA_TOKENS if any(chat for _, chat in put) else 0)
     guardrails = []
-    for system, chat in zip(systems, in_chat, strict=True):
-        name = "chat" if chat else "plain"
-        _refuse_no_room(spec, system, subjects, name)
-        guardrails.append({"format": name, "system": system.model_dump(), "sentences": _n_sentences(system, target)})
+    for system, chat in put:
+        _refuse_no_room(spec, system, target, subjects.question if chat else None)
+        guardrails.append(
+            {"format": "chat" if chat else "plain", "system": system.model_dump(),
+             "sentences": _n_sentences(system, target)}
+        )  # fmt: skip
     formats = [name for name in ("chat", "plain") if any(each["format"] == name for each in guardrails)]
     baselines = {name: _baseline(target, name) for name in formats}
     return {"formats": formats, "guardrails": guardrails, "baselines": baselines}
@@ -89,15 +110,14 @@ def _baseline(target: LanguageModel, format_name: str) -> dict[str, str]:
     return {"before": bare, "context": "chat template without a system message", "default": default}
 
 
-def _refuse_no_room(spec: GuardrailSpec, system: System, subjects: Subjects, format_name: str) -> None:
+def _refuse_no_room(spec: GuardrailSpec, system: System, target: LanguageModel, question: str | None) -> None:
     """Refuse a guardrail that does not fit beside the longest prompt and its response.
 
-    Raises: ContextTooShort.
+    question: that ends a chat; None in the plain format. Raises: ContextTooShort.
     """
-    target = subjects.target
-    if format_name == "chat":
+    if question is not None:
         before, after = target.chat_frame(system.text)
-        frame = len(before) + len(after) + len(target.encode(f"\n\n{subjects.question}"))
+        frame = len(before) + len(after) + len(target.encode(f"\n\n{question}"))
     elif system.text:
         frame = len(target.start_ids) + len(target.encode(system.text + SEPARATOR))
     else:
@@ -142,6 +162,7 @@ GUARDRAIL = Experiment(
     plan=lambda spec, meta: plan_guardrail(spec, spec.responses, arms_of(meta)),
     worker=_worker,
     analyse=analyse_guardrail,
+    reads=all_of(of_components, of_responses, of_guardrail),
 )
 
 

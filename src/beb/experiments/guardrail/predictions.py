@@ -19,7 +19,9 @@ from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import System
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
 from beb.experiments.setting import NATS_PER_SENTENCE, Setting
+from beb.experiments.verdicts import excluded
 
+LARGER = "larger than the theorem’s extra, which is promised for some prompt; this is the mean over sampled ones"
 NATS = "nats"
 SENTENCES = "sentences"
 _SETS = {"beta": "after", "beta_prime": "positive", "sigma2": "positive", "log_ratio": "positive", "alpha": "negative"}
@@ -142,11 +144,13 @@ def _after(
 class TheoremTwo:
     """Theorem 2's inputs on this model for every reading of α, computed once for all guardrails.
 
-    by_reading: its measured arguments, γ included, all holding together at the run's level. spread: those that do not
-    depend on α and γ, by themselves; None where β could not be measured. stated: the premises.
+    by_reading: its measured arguments, γ included, all holding together at the run's level. excluded: readings whose α
+    the certain limits of the mixture leave no room for. spread: the arguments that do not depend on α and γ, by
+    themselves; None where β could not be measured. stated: the premises.
     """
 
     by_reading: Mapping[str, Mapping[str, Estimate]]
+    excluded: tuple[str, ...]
     spread: Mapping[str, Estimate] | None
     stated: Mapping[str, Assumption]
     spec: GuardrailSpec
@@ -168,7 +172,9 @@ class TheoremTwo:
             if measured is not None:
                 reading = within_mixture(name, measured["log_inverse_alpha"], alpha.limits)
                 found[name] = {**measured, "log_inverse_alpha": reading, "gamma": gamma}
-        return cls(found, theorem_inputs(inputs, setting, setting.level, "extra", None), stated, setting.spec)
+        cannot_be = tuple(name for name, each in found.items() if excluded(each["log_inverse_alpha"], alpha.limits))
+        spread = theorem_inputs(inputs, setting, setting.level, "extra", None)
+        return cls(found, cannot_be, spread, stated, setting.spec)
 
     def extra_length(self, system: System, log_ratio: Estimate, m: int) -> Estimate | None:
         """Extra sentences: the theorem's sharp length where nothing but the guardrail has to be overcome (C = 0)."""
@@ -178,8 +184,14 @@ class TheoremTwo:
         found = _after(system, log_ratio, m, self.spread, fixed=fixed)
         return None if found is None else found.sharp
 
-    def reports(self, system: System, log_ratio: Estimate, m: int, curve: BehaviorCurve) -> tuple[BoundReport, ...]:
-        """The theorem's length after this guardrail for each reading, and the first length observed below γ + ε."""
+    def reports(
+        self, system: System, log_ratio: Estimate, m: int, curve: BehaviorCurve, positivity: Assumption
+    ) -> tuple[BoundReport, ...]:
+        """The theorem's length after this guardrail for each reading, and the first length observed below γ + ε.
+
+        positivity: that premise after this very guardrail.
+        """
+        stated = {**self.stated, positivity.name: positivity}
         reports = []
         for name, measured in self.by_reading.items():
             fixed = {"epsilon": self.spec.epsilon, "delta": self.spec.delta}
@@ -188,23 +200,28 @@ class TheoremTwo:
                 continue
             threshold = measured["gamma"].value + self.spec.epsilon
             observed = {curve.format: first_length_below(curve.corrected or curve.raw, threshold)}
-            premises = tuple(self.stated[premise] for premise in bound.bound.assumptions)
-            reports.append(BoundReport(name, bound, premises, observed))
+            premises = tuple(stated[premise] for premise in bound.bound.assumptions)
+            reports.append(BoundReport(name, bound, premises, observed, name in self.excluded))
         return tuple(reports)
 
 
-def verdict(midpoint_shift: Estimate, area_shift: Estimate, extra: Estimate | None) -> tuple[Status, str]:
-    """Is the observed shift at most Theorem 2's extra length? Decided only where the intervals decide it.
+def verdict(
+    fall: Estimate, midpoint_shift: Estimate, area_shift: Estimate, extra: Estimate | None
+) -> tuple[Status, str]:
+    """Is the observed shift at most Theorem 2's extra length? Held only where the intervals show it.
 
-    The area counts less than the displacement where the curves do not fall from 1 to -1, so that a small area proves
-    nothing, while a large one does.
+    fall: of B without a guardrail. A larger shift contradicts nothing: the theorem is about some prompt, and the shift
+    about the mean over sampled ones. The area counts less than the displacement where the curves do not fall from
+    1 to -1, so that a small area proves nothing, while a large one does.
     """
     if extra is None:
         return "not measured", "the theorem gives no extra length here"
+    if fall.low <= 0:
+        return "not measured", "without a guardrail B is not shown to fall, so there is no shift"
     if max(midpoint_shift.low, area_shift.low) > extra.high:
-        return "contradicted", "the shift's lower limit is above the theorem's upper limit"
+        return "not measured", LARGER
     if midpoint_shift.high <= extra.low:
-        return "held", "the shift's upper limit is below the theorem's lower limit"
+        return "held", "the shift’s upper limit is below the theorem’s lower limit"
     if math.isinf(midpoint_shift.high):
         return "not measured", "the shift of the midpoint has no upper limit"
     return "not measured", "the two intervals overlap"

@@ -40,6 +40,22 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
+class PositivityAfter:
+    """Negative sentences after one guardrail: Definition 6 at the place where Theorem 2 needs it.
+
+    given: whether the guardrail is a given text. share: of prompts whose first negative sentence is likelier under P₋
+    than under P₊ there; None below 2 prompts.
+    tried, found: sentences after a given text, and those likelier under P₋; or sampled prefixes, and those after which
+    a sentence likelier under P₋ was found. Both 0 in runs that did not try.
+    """
+
+    given: bool
+    share: Estimate | None
+    tried: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
 class Guardrail:
     """One guardrail, what it does to the same prompts, and what the theory says of it.
 
@@ -49,6 +65,7 @@ class Guardrail:
     difference: B with the guardrail less B without, per length, paired.
     log_ratio: log P₊/P₋ of the guardrail in nats: of the text as it is, or the mean over the sampled prefixes.
     log_ratio_shift: log_ratio over the mean divergence per sentence: the shift if only log-odds counted.
+    positivity: what was found of Definition 6 right after it.
     extra: Theorem 2's extra sentences (sharp form, its C taken as 0), None where β after a prefix is not positive or
     the text raises P₋. verdict, reason: whether the observed shift is at most that. bounds: Theorem 2's lengths.
     """
@@ -65,6 +82,7 @@ class Guardrail:
     difference: Band
     log_ratio: Estimate
     log_ratio_shift: Estimate | None
+    positivity: PositivityAfter
     extra: Estimate | None
     verdict: Status
     reason: str
@@ -83,8 +101,10 @@ class GuardrailRecord:
     beta_curve, beta: KL(P₋‖P₊) along prompts from P₋ (Definition 2). beta_after_curve, beta_after: the same along
     prompts that P₋ writes after a neutral sentence and a negative one (Definition 3); None if too few prompts of P₋
     have a negative sentence. beta_prime, sigma2_positive: KL(P₊‖P₋) and Var log P₊/P₋ per sentence along prompts from
-    P₊. positivity: share of the sentences of P₋ scored negative that are likelier under P₋ than under P₊
-    (Definition 6); None if hardly any is. family: number of guardrails whose shifts hold together.
+    P₊. positivity: share of the sentences of P₋ scored negative that are likelier under P₋ than under P₊ where P₋
+    wrote them, without a guardrail; None if hardly any is. alpha_entering: log 1/α as it enters Theorem 2, by reading;
+    excluded: readings that the certain limits of the mixture leave no room for.
+    family: number of guardrails whose shifts hold together.
     """
 
     meta: Mapping[str, Any]
@@ -103,6 +123,8 @@ class GuardrailRecord:
     positivity: Estimate | None
     gamma: Estimate
     alpha: AlphaReadings
+    alpha_entering: Mapping[str, Estimate]
+    excluded: tuple[str, ...]
     assumptions: tuple[Assumption, ...]
     counts: Mapping[str, int]
     failures: Mapping[str, int]

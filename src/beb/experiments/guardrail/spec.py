@@ -15,7 +15,7 @@ class GuardrailSpec(RunSpec):
     and length. systems: the guardrails; empty for the shipped texts (chat) and a prefix sampled from P₊ (plain).
     """
 
-    prompts: int = Field(default=32, le=100_000)
+    prompts: int = Field(default=40, le=100_000)
     responses: int = Field(default=1, ge=1, le=10_000)
     systems: tuple[System, ...] = ()
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from beb.errors import BadSpec, UnknownName
 
 NONE = "negative"  # the condition of prompts from P₋ with nothing before them, in every experiment
-SHIPPED_BY_DEFAULT = ("polite", "considerate", "strict")
+SHIPPED_BY_DEFAULT = ("polite", "strict")
 SAMPLED_BY_DEFAULT = 3
 LONGEST_TEXT = 200_000  # characters; far beyond any context window
 SEPARATOR = "\n"  # between a prefix and the prompt in the plain format; given and never scored

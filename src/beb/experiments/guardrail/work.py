@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from beb.experiments import schema
 from beb.experiments.guardrail.systems import NONE, SEPARATOR, System
+from beb.experiments.log_ratios import by_sentence
 from beb.experiments.plan import (
     PROMPTS_PER_RESPONSE,
     PROMPTS_PER_SAMPLE,
@@ -21,13 +22,16 @@ from beb.experiments.plan import (
 from beb.experiments.spec import RunSpec
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Subjects
-from beb.experiments.tasks import RESPONSE_KEY, Tasks, by_sentence
+from beb.experiments.tasks import RESPONSE_KEY, Tasks
 from beb.interfaces.language_model import LanguageModel, TokenIds, sentence_spans
 from beb.interfaces.scorer import CLASSES, Score
 from beb.models.after_prefix import AfterPrefix
 from beb.models.scoring import score_sequences
 
 AFTER_NEGATIVE = "negative after a prefix"  # prompts from P₋ after a neutral and a negative sentence (Definition 3)
+AFTER_GUARDRAIL = "after a guardrail"  # negative sentences right after it (Definition 6, where Theorem 2 needs it)
+SENTENCES_AFTER_TEXT = 16  # that are tried after a given text
+TRIES_AFTER_SAMPLED = 4  # sentences that are tried after one sampled prefix, until one is likelier under P₋
 NEGATIVE_CLASS = CLASSES.index("negative")
 COMPONENTS = ("negative", "positive")
 
@@ -67,7 +71,8 @@ def plan_guardrail(spec: RunSpec, responses: int, arms: Sequence[Arm]) -> list[I
         items.append(Item("texts", sum(len(text) for text in texts) / 2))
     context = 3 * TOKENS_PER_SENTENCE
     items += chunks(Item("sample-after", length + context, AFTER_NEGATIVE, stop=n), PROMPTS_PER_SAMPLE)
-    items += chunks(Item("score-after", 2 * length + 4 * context, AFTER_NEGATIVE, stop=n), PROMPTS_PER_SCORE)
+    between = sum(2 * (TOKENS_PER_SENTENCE + _expected_tokens(arm.system)) for arm in arms if arm.system is not None)
+    items += chunks(Item("score-after", 2 * length + 4 * context + between, AFTER_NEGATIVE, stop=n), PROMPTS_PER_SCORE)
     for arm in arms:
         before = _expected_tokens(arm.system)
         tokens = 1.3 * responses * length + length + before
@@ -110,20 +115,26 @@ class GuardrailWorker:
 
     def _texts(self, _: Item) -> Rows:
         """Every guardrail text as a text under both components."""
-        systems = [arm.system for arm in self._arms.values() if arm.system is not None and arm.system.text]
-        return {"given_texts": [row for system in systems for row in self._given(system.name, system.text)]}
+        return {"given_texts": self._given({system.name: system.text for system in self._systems() if system.text})}
 
-    def _given(self, name: str, text: str) -> list[dict[str, Any]]:
+    def _systems(self) -> list[System]:
+        return [arm.system for arm in self._arms.values() if arm.system is not None]
+
+    def _given(self, texts: Mapping[str, str], before: str = "") -> list[dict[str, Any]]:
+        """Rows of texts by name under both components; before: what each of them stands after."""
         rows = []
-        for component in COMPONENTS:
+        for component in COMPONENTS if texts else ():
             model = self._tasks.model(component)
-            ids = model.encode(text)
-            (score,) = score_sequences([ids], {component: model})
-            log_p = by_sentence(score.log_probs[component], spans_of(model, ids))
-            rows.append(
-                {"name": name, "component": component, "method": "token ids of the text", "text": text,
-                 "sentence_log_p": schema.pack("sentence_log_p", log_p)}
-            )  # fmt: skip
+            reader = AfterPrefix(model, model.encode(before + SEPARATOR)) if before else model
+            ids = {name: model.encode(text) for name, text in texts.items()}
+            scores = score_sequences(list(ids.values()), {component: reader})
+            for (name, text), score in zip(texts.items(), scores, strict=True):
+                log_p = by_sentence(score.log_probs[component], spans_of(model, ids[name]))
+                rows.append(
+                    {"name": name, "component": component, "text": text,
+                     "method": f"token ids of the text{' after the guardrail' if before else ''}",
+                     "sentence_log_p": schema.pack("sentence_log_p", log_p)}
+                )  # fmt: skip
         return rows
 
     def _sample_after(self, item: Item) -> Rows:
@@ -132,11 +143,11 @@ class GuardrailWorker:
         given = self._prefix_texts(range(item.first, item.stop))
         after = {i: model.encode(text) for i, text in given.items()}
         rows = dict(self._tasks.sample_prompts(model, item.source, given, after=after))
-        rows["given_texts"] = [row for i, text in given.items() for row in self._given(f"{item.source}/{i}", text)]
+        rows["given_texts"] = self._given({f"{item.source}/{i}": text for i, text in given.items()})
         return rows
 
     def _score_after(self, item: Item) -> Rows:
-        """Those prompts under both components, each after what it was sampled after."""
+        """Those prompts under both components, each after what it was sampled after; and what follows a guardrail."""
         prompts = {row["prompt"]: row for row in self._tasks.prompt_rows(item)}
         log_rows, kl_rows = [], []
         for i, text in self._prefix_texts(prompts).items():
@@ -147,13 +158,46 @@ class GuardrailWorker:
             found = self._tasks.score_under([prompts[i]], models, source=item.source, own="negative")
             log_rows += found["prompt_log_probs"]
             kl_rows += found["prompt_divergences"]
-        return {"prompt_log_probs": log_rows, "prompt_divergences": kl_rows}
+        negative, indices = self._first_negative(), range(item.first, item.stop)
+        after = [row for system in self._systems() for row in self._after_guardrail(system, negative, indices)]
+        return {"prompt_log_probs": log_rows, "prompt_divergences": kl_rows, "given_texts": after}
+
+    def _after_guardrail(self, system: System, negative: Mapping[int, str], prompts: range) -> Iterator[dict[str, Any]]:
+        """Negative sentences after a guardrail: one likelier under P₋ has to exist there (Definition 6).
+
+        After a given text: the first negative sentence of each of the first prompts from P₋. After the prefix that was
+        sampled for a prompt: that prompt's own, and while it is not likelier under P₋, those of the next prompts.
+        negative: these sentences, by prompt.
+        """
+        if system.text:
+            chosen = {i: text for i, text in negative.items() if i in prompts and i < SENTENCES_AFTER_TEXT}
+            yield from self._given({after_name(system, "text", i): text for i, text in chosen.items()}, system.text)
+            return
+        model = self._tasks.model("positive")
+        for row in self._store.rows("prompts", source="positive"):
+            if (prefix := row["prompt"]) not in prompts or len(row["sentence_ends"]) < system.sentences:
+                continue
+            before = model.decode(row["token_ids"][: row["sentence_ends"][system.sentences - 1]].tolist()).strip()
+            in_turn = [*(i for i in negative if i >= prefix), *(i for i in negative if i < prefix)]
+            for i in in_turn[:TRIES_AFTER_SAMPLED]:
+                found = self._given({after_name(system, str(prefix), i): negative[i]}, before)
+                yield from found
+                if log_ratio_of(found) > 0:
+                    break
 
     def _prefix_texts(self, indices: Sequence[int] | range | Mapping[int, Any]) -> dict[int, str]:
         """Per index a neutral text and the first sentence of that prompt from P₋ that is scored negative.
 
         A prompt without such a sentence has no entry.
         """
+        return {
+            i: f"{self._neutral[i % len(self._neutral)]} {sentence}"
+            for i, sentence in self._first_negative().items()
+            if i in indices
+        }
+
+    def _first_negative(self) -> dict[int, str]:
+        """Per prompt from P₋ its first sentence that is scored negative; a prompt without one has no entry."""
         model = self._tasks.model("negative")
         first: dict[int, int] = {}
         for row in self._store.rows("prompt_scores", source="negative"):
@@ -162,11 +206,9 @@ class GuardrailWorker:
                 first[row["prompt"]] = min(row["sentence"], first.get(row["prompt"], row["sentence"]))
         texts = {}
         for row in self._store.rows("prompts", source="negative"):
-            i = row["prompt"]
-            if i in first and i in indices:
-                start, stop = sentence_spans(row["sentence_ends"].tolist())[first[i]]
-                sentence = model.decode(row["token_ids"][start:stop].tolist()).strip()
-                texts[i] = f"{self._neutral[i % len(self._neutral)]} {sentence}"
+            if row["prompt"] in first:
+                start, stop = sentence_spans(row["sentence_ends"].tolist())[first[row["prompt"]]]
+                texts[row["prompt"]] = model.decode(row["token_ids"][start:stop].tolist()).strip()
         return texts
 
     def _respond(self, item: Item) -> Rows:
@@ -200,6 +242,17 @@ class GuardrailWorker:
             return target.encode(system.text + SEPARATOR)
         ids = (token for sentence in sentences[: system.sentences] for token in sentence)
         return (*ids, *target.encode(SEPARATOR))
+
+
+def after_name(system: System, prefix: str, prompt: int) -> str:
+    """Names the rows of a prompt's first negative sentence after a guardrail. prefix: "text", or which prefix."""
+    return f"{AFTER_GUARDRAIL}/{system.name}/{prefix}/{prompt}"
+
+
+def log_ratio_of(rows: Sequence[Mapping[str, Any]]) -> float:
+    """log P₋/P₊ of one given text from its two rows, as packed for the store, nats."""
+    log_p = {row["component"]: float(schema.unpack("sentence_log_p", row["sentence_log_p"]).sum()) for row in rows}
+    return log_p["negative"] - log_p["positive"]
 
 
 def spans_of(model: LanguageModel, ids: TokenIds) -> list[tuple[int, int]]:

@@ -6,44 +6,49 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beb.core.bounds import Assumption, assess
+from beb.core.bounds import Assumption, Status, assess
 from beb.core.estimate import Estimate
-from beb.estimate.weights import unexplained, weight_intervals
+from beb.estimate.weights import unexplained
 from beb.experiments.bounds import text
 from beb.experiments.notes import format_notes, model_notes
 from beb.experiments.personas.arrays import fitted, persona_arrays, rest_log_weights, text_arrays
 from beb.experiments.personas.catalog import TARGET
-from beb.experiments.personas.figures import Box, Who, figures
+from beb.experiments.personas.figures import Weights, Who, figures
 from beb.experiments.personas.record import PersonaFigures, PersonasRecord
 from beb.experiments.personas.spec import FEWEST_TEXTS, PersonasSpec
-from beb.experiments.personas.subjects import persona_names, scorer_role
-from beb.experiments.personas.ways import Family, confusions, shortest, unprompted, ways
+from beb.experiments.personas.subjects import persona_names, persona_role, scorer_role
+from beb.experiments.personas.ways import Family, betas, confusions, shortest, unprompted, ways
 from beb.experiments.setting import Setting
 from beb.experiments.store import Store
+
+NEGLIGIBLE = 0.02
+"""Nats per sentence below which the personas are said to account for the model: by Pinsker's inequality a sentence of
+such divergence differs by at most √(0.02/2) = 0.1 in total variation."""
+
+OPENING = "persona as opening text"  # in the context of a persona of a model without chat template
 
 
 def analyse_personas(store: Store) -> PersonasRecord:
     """Every number of a complete run.
 
-    A third of the error probability goes to the weights, all together, a third to βᵢ and a third to γᵢ.
     Raises: EstimateError kinds if texts or prompts are missing; BadSpec naming personas that are identical.
     """
     meta = store.meta()
     setting = Setting.of(meta, PersonasSpec)
     names, kinds = persona_names(meta), meta["kinds"]
     texts, fit = text_arrays(store, names), fitted(store, names)
-    error = (1 - setting.level) / (3 * len(names))
-    box = Box.of(
-        weight_intervals(texts.log_probs, level=1 - error, names=names), rest_log_weights(fit, texts.log_p.size)
-    )
-    alone = weight_intervals(texts.log_probs, level=setting.level, names=names)
+    arrays = tuple(persona_arrays(store, name, names, setting.spec.sentences) for name in names)
+    weights = Weights.of(texts, arrays, rest_log_weights(fit, texts.log_p.size), setting.level, names)
     left = unexplained(
         texts.log_p, texts.log_probs, level=setting.level, sentences=texts.sentences, n_folds=FEWEST_TEXTS // 2,
         rng=setting.rng("unexplained"),
     )  # fmt: skip
-    arrays = tuple(persona_arrays(store, name, names, setting.spec.sentences) for name in names)
-    found = tuple(figures(Who(i, name, kinds[i]), alone[i], arrays[i], box, setting) for i, name in enumerate(names))
-    family = Family(setting, box, found, arrays, confusions(meta, setting.spec.behaviors), setting.formats)
+    limits = betas(arrays, weights, names, setting)
+    found = tuple(
+        figures(Who(i, name, kinds[i]), arrays[i], limits[i][0], weights, setting) for i, name in enumerate(names)
+    )
+    confused = confusions(meta, setting.spec.behaviors)
+    family = Family(setting, weights, found, arrays, limits, confused, setting.formats)
     without = {behavior: unprompted(store, family, behavior) for behavior in setting.spec.behaviors}
     by_behavior = {behavior: ways(store, family, behavior, without[behavior]) for behavior in setting.spec.behaviors}
     return PersonasRecord(
@@ -54,8 +59,8 @@ def analyse_personas(store: Store) -> PersonasRecord:
         personas=found,
         ways=tuple(way for each in by_behavior.values() for way in each),
         unprompted=without,
-        shortest=tuple(shortest(each, family) for each in by_behavior.values()),
-        assumptions=_assumptions(found, left, setting),
+        shortest=tuple(shortest(each, family, without[behavior]) for behavior, each in by_behavior.items()),
+        assumptions=_assumptions(found, left, weights, setting),
         counts=_counts(store),
         failures=dict(Counter(f"{row['subject']}: {row['kind']}" for row in store.rows("failures"))),
         notes=_notes(meta, found, setting, family),
@@ -63,15 +68,22 @@ def analyse_personas(store: Store) -> PersonasRecord:
 
 
 def _assumptions(
-    found: Sequence[PersonaFigures], left: Estimate, setting: Setting[PersonasSpec]
+    found: Sequence[PersonaFigures], left: Estimate, weights: Weights, setting: Setting[PersonasSpec]
 ) -> tuple[Assumption, ...]:
     """The premises of Theorem 1 with what was measured for each."""
     tested = f"n ≤ {setting.spec.sentences}"
-    over = [each.name for each in found if each.cap.value > each.log_inverse_weight.high]
+    over = [each.name for i, each in enumerate(found) if weights.excluded(i, together=True)]
     figure = f"unexplained part {text(left)} nats per sentence"
+    if weights.limits[0].refuted:
+        figure += "; single texts leave no weights possible at all"
     if over:
         figure += f"; more evidence than their weights allow for {', '.join(over)}"
-    mixture = assess("mixture", "contradicted" if over or left.low > 0 else "held", figure)
+    status: Status = "held" if left.high < NEGLIGIBLE else "not measured"
+    if over or left.low > 0 or weights.limits[0].refuted:
+        status = "contradicted"
+    elif status == "not measured":
+        figure += f": not contradicted, but only below {NEGLIGIBLE:g} would the personas account for the model"
+    mixture = assess("mixture", status, figure)
     distinct = [each for each in found if each.beta.low > 0]
     shown = f"βᵢ > 0 is shown for {len(distinct)} of {len(found)} personas, over {tested}"
     bounded = "a supremum over all prompts cannot be measured; γᵢ is over the tested prompts of each persona"
@@ -104,6 +116,11 @@ def _notes(
     notes = [
         f"the unprompted texts are the target's in the personas' own frame: {meta['fingerprints'][TARGET]['context']}"
     ]
+    if OPENING in str(meta["fingerprints"].get(persona_role(found[0].name), {}).get("context", "")):
+        notes.append(
+            "the model has no chat template: a persona's description stands as opening text before its sentences, "
+            "not as system text, and the model may go on about the persona instead of as the persona"
+        )
     notes += [*model_notes(meta), *format_notes(setting.spec.formats, setting.formats)]
     ended = sum(each.n_ended for each in found)
     if ended:

@@ -16,14 +16,15 @@ from beb.experiments.personas.record import PersonasRecord
 from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.personas.subjects import PersonaSubjects, load_persona_subjects, persona_names
 from beb.experiments.personas.work import PersonasWorker
+from beb.experiments.reads import of_personas
 from beb.experiments.spec import make_spec
 from beb.models.hardware import Hardware
 
 
 def _prepare(spec: PersonasSpec, subjects: PersonaSubjects) -> Mapping[str, Any]:
-    """The personas, and the formats that the target has."""
+    """The personas, and the formats that the target has. Raises: ContextTooShort."""
     can_chat = subjects.target.info.has_chat_template
-    formats = [name for name in spec.formats if name == "plain" or can_chat] or ["plain"]
+    formats = [name for name in spec.formats if name == "plain" or can_chat]
     for name, model in subjects.models.items():
         needed = len(model.start_ids) + (spec.sentences + 1) * spec.max_sentence_tokens
         needed += CHAT_EXTRA_TOKENS if "chat" in formats else 0
@@ -46,6 +47,7 @@ PERSONAS = Experiment(
     plan=lambda spec, meta: plan_personas(spec, persona_names(meta), meta["formats"]),
     worker=PersonasWorker,
     analyse=analyse_personas,
+    reads=of_personas,
 )
 
 

@@ -21,7 +21,7 @@ def plan_personas(spec: PersonasSpec, names: Sequence[str], formats: Sequence[st
     Items number all texts through: see `texts_of`.
     """
     length, models = spec.sentences * TOKENS_PER_SENTENCE, len(names) + 1
-    judging = 0.15 * length * len(spec.behaviors)
+    judging = 0.15 * length  # the hidden states; every behavior reads the same
     free, every = range(spec.texts), range(spec.texts + spec.prompts * len(names))
     prompts = every[spec.texts :]
     items = [*_parts(Item("sample", 2 * length), every, REQUESTS_PER_ITEM)]
@@ -32,7 +32,7 @@ def plan_personas(spec: PersonasSpec, names: Sequence[str], formats: Sequence[st
         requests = spec.sentences * spec.responses * (len(spec.behaviors) if name == CHAT else 1)
         tokens = 2 * requests * TOKENS_PER_SENTENCE + length
         items += _parts(Item("respond", tokens, variant=name), prompts, REQUESTS_PER_ITEM // requests)
-        judged = 0.15 * requests * TOKENS_PER_SENTENCE * (1 if name == CHAT else len(spec.behaviors))
+        judged = 0.15 * requests * TOKENS_PER_SENTENCE
         items += _parts(Item("judge-responses", judged, variant=name), prompts, REQUESTS_PER_ITEM // requests)
     return items
 

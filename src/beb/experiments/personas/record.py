@@ -19,10 +19,11 @@ Answer = Literal["yes", "no", "not resolved"]
 class PersonaFigures:
     """What is true of a persona whatever behavior is looked at.
 
-    kind: as described ("benign", "hostile", ...). weight: in the unprompted target, by itself. log_inverse_weight,
-    beta, beta_curve: as they enter Theorem 1; their limits hold together with each other and with γ at the run's level.
-    beta_curve[n]: divergence of its sentence n + 1 from the other personas. evidence: E log Pᵢ/P of n = 1..N of its own
-    sentences. cap: the largest such log ratio that was seen; in a mixture log 1/wᵢ is at least that for certain.
+    kind: as described ("benign", "hostile", ...). weight: in the unprompted target, by itself. log_inverse_weight: as
+    it enters Theorem 1, within what single texts leave possible for certain; excluded: whether that leaves no room for
+    it. beta_curve[n]: divergence of its sentence n + 1 from the other personas; beta: the smallest. Every limit holds
+    by itself. evidence: E log Pᵢ/P of n = 1..N of its own sentences. cap: the largest such log ratio that was seen; in
+    a mixture log 1/wᵢ is at least that for certain.
     own_posterior: mean posterior weight of the persona after n = 1..N of its own sentences, at the fitted weights.
     n_prompts, n_ended: prompts, and how many ended by themselves before N sentences.
     """
@@ -31,6 +32,7 @@ class PersonaFigures:
     kind: str
     weight: Estimate
     log_inverse_weight: Estimate
+    excluded: bool
     beta: Estimate
     beta_curve: Band
     evidence: Band
@@ -49,15 +51,14 @@ class PersonaFigures:
 class PersonaWay:
     """A persona and a behavior: where it leads and after how many sentences.
 
-    gamma: largest mean B of its own sentences, over tested prompts; its limits hold together with log 1/wᵢ and β.
-    paper, sharp: Theorem 1's lengths for the level γᵢ + ε. to_level: sharp length for the run's common level of
-    misalignment; None if even γᵢ's estimate is not below it. to_level_family: the same with limits that hold for all
-    personas together. Infinite values: no bound, because the weight or the divergence may be 0.
+    gamma: largest mean B of its own sentences, over tested prompts. paper, sharp: Theorem 1's lengths for the level
+    γᵢ + ε. to_level: sharp length for the run's common level of misalignment; None if γᵢ is not below it even at its
+    lower limit. to_level_family: the same with limits that hold for all personas together; all others hold by
+    themselves. Infinite values: no bound, because the weight or the divergence may be 0.
     response: mean B of the target after n = 1..N of its sentences, by format; these bands hold for all personas (and
     the unprompted response) together. observed: first length whose upper limit there is below γᵢ + ε, 0 for no prompt;
-    observed_level: the same for the common level. None: not within the tested lengths. verdict: on Theorem 1 at the
-    estimates: held where the mean response is below γᵢ + ε at a tested length from `sharp` on; a mean above it decides
-    nothing, for the theorem promises some prompt.
+    observed_level: the same for the common level. None: not within the tested lengths. verdict: on Theorem 1, as
+    `beb.experiments.verdicts.length_verdict` says.
     """
 
     name: str
@@ -82,15 +83,21 @@ class PersonaWay:
 class Shortest:
     """Which persona is the shortest way to the common level, for one behavior.
 
-    candidates: those that the family's limits do not exclude, nearest first by their estimates; empty if no persona's
-    γᵢ lies below the level. resolved: whether there is exactly one, with an upper limit. rare: whether the one with the
-    shortest estimate has less than an equal share of the weight.
+    candidates: those that the limits do not exclude, nearest first by their estimates; empty if every persona's γᵢ lies
+    above the level. With the run's level the truly shortest is among them. resolved: whether there is exactly one, with
+    an upper limit. rare: whether the one with the shortest estimate has less than an equal share of the weight; this
+    and `distinct` (its β is above 0) hold whichever it is. observed: those whose responses are surely below the level
+    first, after `observed_after` sentences; none where the model is below the level without a prompt (0), or where no
+    tested length shows it (None).
     """
 
     behavior: str
     candidates: tuple[str, ...]
     resolved: bool
     rare: Answer
+    distinct: bool
+    observed: tuple[str, ...]
+    observed_after: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from beb.experiments.personas.catalog import Persona, check_personas, shipped_personas
-from beb.experiments.spec import Format, ModelSpec, TextSpec
+from beb.experiments.spec import Format, ModelSpec, TextSpec, refuse_repeated_formats
 
 FEWEST_TEXTS = 10
 
@@ -27,9 +27,9 @@ class PersonasSpec(TextSpec):
     personas: tuple[Persona, ...]
     behaviors: tuple[str, ...] = ("agreeableness",)
     undesired: bool = False
-    texts: int = Field(default=32, ge=FEWEST_TEXTS, le=100_000)
-    prompts: int = Field(default=12, le=100_000)
-    sentences: int = Field(default=2, ge=1, le=1000)
+    texts: int = Field(default=48, ge=FEWEST_TEXTS, le=100_000)
+    prompts: int = Field(default=10, le=100_000)
+    sentences: int = Field(default=4, ge=1, le=1000)
     responses: int = Field(default=1, ge=1, le=10_000)
     formats: tuple[Format, ...] = ("plain",)
     epsilon: float = Field(default=0.2, gt=0, le=2)
@@ -44,8 +44,7 @@ class PersonasSpec(TextSpec):
     def _consistent(self) -> PersonasSpec:
         if not self.behaviors or len(set(self.behaviors)) != len(self.behaviors):
             raise ValueError(f"behaviors are {self.behaviors}; give one or more, each once")
-        if not self.formats:
-            raise ValueError("formats is empty; give plain, chat or both")
+        refuse_repeated_formats(self.formats)
         check_set(self)
         return self
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from beb.behaviors.packs import load_behavior
-from beb.errors import BadSpec
+from beb.behaviors.probe import Embedder
+from beb.errors import BadSpec, NoChatTemplate
 from beb.experiments.personas.catalog import TARGET
 from beb.experiments.personas.spec import PersonasSpec, TraceSpec
 from beb.experiments.subjects import Notify, Places, identity, load_named, load_probe, scorer_identity
@@ -38,6 +42,22 @@ class PersonaSubjects:
         return {**self.personas, TARGET: self.target}
 
 
+class LastStates:
+    """Hidden states of the texts that were asked for last, kept: the same texts cost all behaviors' probes one pass."""
+
+    def __init__(self, embed: Embedder) -> None:
+        self.fingerprint = embed.fingerprint
+        self._embed = embed
+        self._last: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) hidden states of n non-blank texts."""
+        key = tuple(texts)
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._embed(texts))
+        return self._last[1]
+
+
 def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify: Notify) -> PersonaSubjects:
     """Load what the specification names. A trace needs no scorer.
 
@@ -57,21 +77,28 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
     bare = load_named(spec.model, spec, places, notify)
     if not isinstance(bare, HuggingFaceModel):
         raise BadSpec(f"personas need local weights, and {spec.model} is a {bare.info.kind}; give a checkpoint")
+    _refuse_chat(spec, bare)
     target = neutral_component(bare)
     personas = {each.name: persona_component(bare, each.description) for each in spec.personas}
+    scorers: dict[str, Scorer] = {}
     if behaviors:
+        from beb.models.embedder import load_embedder
+
         notify("preparing the scorers", 0, 1)
-    scorers = {
-        name: load_probe(behavior, bare, places, seed=spec.seed, notify=notify) for name, behavior in behaviors.items()
-    }
+        embed = LastStates(load_embedder(bare, offline=places.offline, progress=lambda what: notify(what, 0, 1)))
+        scorers = {
+            name: load_probe(behavior, bare, places, seed=spec.seed, embed=embed)
+            for name, behavior in behaviors.items()
+        }
     told = {name: (each.name, each.fingerprint, each.source) for name, each in behaviors.items()}
     return _subjects(target, personas, scorers, {name: each.question for name, each in behaviors.items()}, told)
 
 
 def persona_world_subjects(spec: PersonasSpec | TraceSpec, world: PersonaWorld) -> PersonaSubjects:
     """An exact world as target, with its own personas; its one behavior stands under the name that was asked for."""
-    scorers = {}
+    scorers, target = {}, WorldModel(world, TARGET)
     if isinstance(spec, PersonasSpec):
+        _refuse_chat(spec, target)
         if len(spec.behaviors) > 1:
             raise BadSpec(
                 f"{len(spec.behaviors)} behaviors for a world, which has one of its own; leave out --behavior"
@@ -79,7 +106,12 @@ def persona_world_subjects(spec: PersonasSpec | TraceSpec, world: PersonaWorld) 
         scorers = {spec.behaviors[0]: WorldScorer(world)}
     personas = {name: WorldModel(world, name) for name in world.names}
     told = dict.fromkeys(scorers, (world.name, "", "exact world"))
-    return _subjects(WorldModel(world, TARGET), personas, scorers, dict.fromkeys(scorers, ""), told)
+    return _subjects(target, personas, scorers, dict.fromkeys(scorers, ""), told)
+
+
+def _refuse_chat(spec: PersonasSpec | TraceSpec, target: LanguageModel) -> None:
+    if isinstance(spec, PersonasSpec) and "plain" not in spec.formats and not target.info.has_chat_template:
+        raise NoChatTemplate(f"{spec.model} has no chat template, and only chat was asked for; use --formats plain")
 
 
 def _subjects(

@@ -15,6 +15,7 @@ from beb.estimate.weights import weight_intervals
 from beb.experiments import schema
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, default_folder, refuse_unfinished, run_experiment
+from beb.experiments.log_ratios import by_sentence
 from beb.experiments.notes import model_notes
 from beb.experiments.personas.arrays import Floats, fitted, rest_log_weights, text_arrays
 from beb.experiments.personas.catalog import TARGET, Persona
@@ -30,7 +31,6 @@ from beb.experiments.personas.subjects import (
 from beb.experiments.plan import TOKENS_PER_SENTENCE, Item
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Rows, Store
-from beb.experiments.tasks import by_sentence
 from beb.interfaces.language_model import sentence_spans
 from beb.models.hardware import Hardware
 from beb.models.scoring import score_sequences

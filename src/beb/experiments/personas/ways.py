@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from beb.core.bounds import Status
 from beb.core.estimate import Band, Estimate
 from beb.errors import EstimateError
 from beb.estimate.classification import corrected_scores
 from beb.estimate.diagnostics import first_length_below
-from beb.estimate.distinguishability import largest, smallest
 from beb.experiments.bounds import behavior_band
 from beb.experiments.personas.arrays import PersonaArrays, Scores, prompt_scores, response_scores
 from beb.experiments.personas.catalog import TARGET
-from beb.experiments.personas.figures import FEWEST_ALIVE, Box, alive_lengths, beta_band, draws
+from beb.experiments.personas.figures import (
+    FEWEST_ALIVE,
+    BetaLimits,
+    Divergence,
+    Weights,
+    alive_lengths,
+    draws,
+    largest_of,
+    smallest_of,
+)
 from beb.experiments.personas.lengths import Inputs, length_to, lengths
 from beb.experiments.personas.record import Answer, PersonaFigures, PersonaWay, Shortest
 from beb.experiments.personas.spec import PersonasSpec
@@ -25,6 +32,7 @@ from beb.experiments.personas.subjects import scorer_role
 from beb.experiments.personas.work import stored_format
 from beb.experiments.setting import Setting
 from beb.experiments.store import Store
+from beb.experiments.verdicts import length_verdict
 
 PLAIN = "plain"
 
@@ -33,16 +41,23 @@ PLAIN = "plain"
 class Family:
     """What all ways of a run share.
 
-    box: the weights' joint limits. figures, arrays: per persona, in order. confusions: per behavior, None where a
-    scorer is exact or cannot be corrected. formats: that were sampled.
+    weights: what is known of them. figures, arrays: per persona, in order. betas: per persona βₙ with limits at the
+    run's error and at the family's share of it. confusions: per behavior, None where a scorer is exact or cannot
+    be corrected. formats: that were sampled.
     """
 
     setting: Setting[PersonasSpec]
-    box: Box
+    weights: Weights
     figures: tuple[PersonaFigures, ...]
     arrays: tuple[PersonaArrays, ...]
+    betas: tuple[tuple[BetaLimits, BetaLimits], ...]
     confusions: Mapping[str, Sequence[Sequence[int]] | None]
     formats: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Error probability of limits that hold by themselves, and of each of the family's (Bonferroni)."""
+        return errors(self.setting, len(self.figures))
 
     @property
     def response_error(self) -> float:
@@ -74,70 +89,109 @@ def ways(store: Store, family: Family, behavior: str, without: Estimate) -> tupl
     return tuple(_way(store, family, index, behavior, without) for index in range(len(family.figures)))
 
 
-def shortest(found: Sequence[PersonaWay], family: Family) -> Shortest:
-    """Which personas may be the shortest way to the common level: those that no other one is surely shorter than."""
-    leading = {way.name: way.to_level_family for way in found if way.to_level_family is not None}
-    least = min((each.high for each in leading.values()), default=np.inf)
+def shortest(found: Sequence[PersonaWay], family: Family, without: Estimate) -> Shortest:
+    """Which personas may be the shortest way to the common level, and which is seen to be.
+
+    A persona is excluded if its lower limit by itself exceeds the upper limit of another one, where the upper limits
+    hold together. For the truly shortest one that takes its own lower limit to fail or some upper limit to fail: half
+    of the error probability each.
+    """
+    leading = {way.name: way.to_level for way in found if way.to_level is not None}
+    least = min((way.to_level_family.high for way in found if way.to_level_family is not None), default=np.inf)
     names = sorted(
         (name for name, each in leading.items() if np.isfinite(each.low) and each.low <= least),
         key=lambda name: (leading[name].value, leading[name].low),
     )
-    resolved = len(names) == 1 and bool(np.isfinite(leading[names[0]].high))
-    return Shortest(found[0].behavior, tuple(names), resolved, _rare(names[0], family) if names else "not resolved")
+    resolved = len(names) == 1 and bool(np.isfinite(least))
+    seen, after = _seen_first(found, without, family.setting.spec.misaligned)
+    index = [each.name for each in family.figures].index(names[0]) if names else None
+    return Shortest(
+        behavior=found[0].behavior,
+        candidates=tuple(names),
+        resolved=resolved,
+        rare=_rare(index, family) if index is not None else "not resolved",
+        distinct=index is not None and smallest_of(family.betas[index][1].band(family.setting.level)).low > 0,
+        observed=seen,
+        observed_after=after,
+    )
 
 
-def _rare(name: str, family: Family) -> Answer:
-    """Whether a persona has less than an equal share of the weight, by the weights' joint limits."""
-    index = [each.name for each in family.figures].index(name)
-    equal = 1 / len(family.figures)
-    if family.box.high[index] < equal:
+def _seen_first(found: Sequence[PersonaWay], without: Estimate, level: float) -> tuple[tuple[str, ...], int | None]:
+    """Personas whose mean response is surely below the level first, and after how many sentences."""
+    if without.high < level:
+        return (), 0
+    lengths_seen = {
+        way.name: min(seen) for way in found if (seen := [n for n in way.observed_level.values() if n is not None])
+    }
+    first = min(lengths_seen.values(), default=None)
+    return tuple(name for name, n in lengths_seen.items() if n == first), first
+
+
+def _rare(index: int, family: Family) -> Answer:
+    """Whether a persona has less than an equal share of the weight, by limits that hold for all weights together."""
+    equal = float(np.log(len(family.figures)))
+    weight = family.weights.log_inverse(index, together=True, level=family.setting.level)
+    if weight.low > equal:
         return "yes"
-    return "no" if family.box.low[index] > equal else "not resolved"
+    return "no" if weight.high < equal else "not resolved"
+
+
+def errors(setting: Setting[PersonasSpec], n_personas: int) -> tuple[float, float]:
+    """Error probability of limits by themselves, and of each persona's where those of all hold together."""
+    return 1 - setting.level, (1 - setting.level) / n_personas
+
+
+def betas(
+    arrays: Sequence[PersonaArrays], weights: Weights, names: Sequence[str], setting: Setting[PersonasSpec]
+) -> tuple[tuple[BetaLimits, BetaLimits], ...]:
+    """Per persona βₙ with limits at the run's error, and at the family's share of it."""
+    found = []
+    for index, (each, name) in enumerate(zip(arrays, names, strict=True)):
+        divergence, before = Divergence.of(index, each, weights.fitted), alive_lengths(each, name)
+        alone, together = (
+            BetaLimits.of(divergence, weights, before, error, setting) for error in errors(setting, len(names))
+        )
+        found.append((alone, together))
+    return tuple(found)
 
 
 def _way(store: Store, family: Family, index: int, behavior: str, without: Estimate) -> PersonaWay:
-    figures = family.figures[index]
-    spec, name = family.setting.spec, figures.name
-    error = (1 - family.setting.level) / 3
+    spec, name = family.setting.spec, family.figures[index].name
     own = prompt_scores(store, name, behavior, spec.sentences)
-    before = _scored(own)
-    gamma = _gamma(own, before, family, behavior, index, error=error)
-    inputs = Inputs(figures.log_inverse_weight, figures.beta, gamma)
-    promised = lengths(inputs, epsilon=spec.epsilon)
+    alone, together = (_inputs(family, index, own, behavior, together=each) for each in (False, True))
+    threshold = alone.gamma.value + spec.epsilon
+    promised = lengths(alone, epsilon=spec.epsilon)
     bands = {
         format_name: band
         for format_name in family.formats
         if (band := _response(store, family, format_name, name, behavior)) is not None
     }
+    observed = {key: _observed(key, band, without, threshold) for key, band in bands.items()}
+    first = 0 if without.high < threshold else min((n for n in observed.values() if n is not None), default=None)
     return PersonaWay(
         name=name,
         behavior=behavior,
-        gamma=gamma,
+        gamma=alone.gamma,
         paper=promised.paper,
         sharp=promised.sharp,
-        to_level=length_to(inputs, spec.misaligned),
-        to_level_family=length_to(_family_inputs(family, index, own, before, behavior), spec.misaligned),
+        to_level=length_to(alone, spec.misaligned),
+        to_level_family=length_to(together, spec.misaligned),
         response=bands,
-        observed={key: _observed(key, band, without, gamma.value + spec.epsilon) for key, band in bands.items()},
+        observed=observed,
         observed_level={key: _observed(key, band, without, spec.misaligned) for key, band in bands.items()},
-        verdict=_verdict(promised.sharp.value, bands, without, gamma.value + spec.epsilon),
+        verdict=length_verdict(first, promised.sharp, excluded=family.figures[index].excluded),
     )
 
 
-def _family_inputs(family: Family, index: int, own: Scores, before: list[int], behavior: str) -> Inputs:
-    """The inputs with limits that hold for all personas together: the weights' do so already."""
-    figures, arrays = family.figures[index], family.arrays[index]
-    error = (1 - family.setting.level) / (3 * len(family.figures))
-    curve = beta_band(
-        index, arrays, family.box, alive_lengths(arrays, figures.name), share=error, setting=family.setting
-    )
-    gamma = _gamma(own, before, family, behavior, index, error=error)
-    return Inputs(figures.log_inverse_weight, smallest(curve, name="beta"), gamma)
-
-
-def _gamma(own: Scores, before: list[int], family: Family, behavior: str, index: int, *, error: float) -> Estimate:
+def _inputs(family: Family, index: int, own: Scores, behavior: str, *, together: bool) -> Inputs:
+    """What Theorem 1 needs, with limits by itself or at the family's share of the error."""
+    error = family.errors[together]
+    before = _scored(own)
     band = _band(_columns(own, before), before, family, behavior, error=error, name=f"gamma {index}")
-    return replace(largest(band, name="gamma, over tested prompts"), level=family.setting.level)
+    level = family.setting.level
+    weight = family.weights.log_inverse(index, together=together, level=level)
+    at = min(max(float(-np.log(family.weights.reference[index])), weight.low), weight.high)
+    return Inputs(weight, at, family.betas[index][together].for_the_smallest, replace(largest_of(band), level=level))
 
 
 def _response(store: Store, family: Family, format_name: str, name: str, behavior: str) -> Band | None:
@@ -163,14 +217,6 @@ def _observed(format_name: str, band: Band, without: Estimate, threshold: float)
     return first_length_below(band, threshold)
 
 
-def _verdict(sharp: float, bands: Mapping[str, Band], without: Estimate, threshold: float) -> Status:
-    """Whether the promise was seen kept: a mean below the threshold at a tested length from `sharp` on."""
-    below = [n for band in bands.values() for n, high in zip(band.lengths, band.high, strict=True) if high < threshold]
-    if without.high < threshold:
-        below.append(0)
-    return "held" if any(n >= sharp for n in below) else "not measured"
-
-
 def _scored(own: Scores) -> list[int]:
     """Sentences before the next one for which enough prompts have a scored next one."""
     known = (~np.isnan(own.behavior)).sum(axis=0)
@@ -187,7 +233,6 @@ def _columns(scores: Scores, lengths_before: Sequence[int]) -> Scores:
 
 
 def _band(scores: Scores, at: Sequence[int], family: Family, behavior: str, *, error: float, name: str) -> Band:
-    rng = family.setting.rng(f"{name} {behavior} {error:.6g}")
     rng = family.setting.rng(f"{name} {behavior} {error:.6g}")
     return behavior_band(
         scores.predicted, scores.behavior, at, level=1 - error, rng=rng, confusion=family.confusions[behavior],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from beb.experiments import schema
+from beb.experiments.log_ratios import by_sentence
 from beb.experiments.personas.arrays import OTHERS, fitted, joined, rest_log_weights, text_arrays
 from beb.experiments.personas.plan import CHAT, texts_of
 from beb.experiments.personas.spec import PersonasSpec
@@ -16,7 +17,6 @@ from beb.experiments.tasks import (
     EXACT,
     RESPONSE_KEY,
     answered,
-    by_sentence,
     chat_question,
     judged,
     prompt_requests,

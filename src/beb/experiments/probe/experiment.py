@@ -14,6 +14,7 @@ from beb.experiments.probe.record import Probing
 from beb.experiments.probe.spec import ProbeSpec
 from beb.experiments.probe.subjects import ProbeSubjects, load_probe
 from beb.experiments.probe.work import ProbeWorker, plan_probe
+from beb.experiments.reads import of_probe
 from beb.experiments.spec import make_spec
 from beb.models.hardware import Hardware
 
@@ -35,6 +36,7 @@ PROBE = Experiment(
     plan=plan_probe,
     worker=ProbeWorker,
     analyse=analyse_probe,
+    reads=of_probe,
 )
 
 

@@ -125,7 +125,7 @@ def world_subjects(spec: ProbeSpec, world: World) -> ProbeSubjects:
             "name": world.name,
             "fingerprint": world.behavior_fingerprint(),
             "source": f"{WORLD_SENTENCES} sentences of a component",
-        },  # fmt: skip
+        },
     }
     represent = WorldRepresenter(model, len(world.chains("target")))
     return ProbeSubjects(represent, {world.name: poles}, fingerprints, independent=True)

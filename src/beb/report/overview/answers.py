@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from beb.core.estimate import Estimate
 from beb.experiments.measurement import Measurement
 from beb.report.overview.runs import Run, levels_text
-from beb.report.rounding import count_text, dense, fixed, one_in, with_interval
+from beb.report.rounding import count_text, dense, excludes, fixed, one_in, with_interval
 from beb.report.wording import Finding, headline_bounds, tightest_cap
 
 LEDE = "What do these runs say, each for itself and beside each other?"
@@ -61,7 +61,7 @@ def _how_much(measured: Sequence[Measured]) -> Finding:
 
 
 def _ceiling(cap: Estimate) -> str:
-    return f"at most {one_in(cap.value)}" if cap.value > 0 else "not limited"
+    return f"at most {one_in(cap.value, 'at most')}" if excludes(cap.value) else "not limited"
 
 
 def _how_distinct(measured: Sequence[Measured]) -> Finding:

@@ -72,7 +72,8 @@ def _reason(before: tuple[Run, RunRows], after: tuple[Run, RunRows]) -> str:
     except BadSpec as refusal:
         named = str(refusal)
         for run, rows in (before, after):
-            named = named.replace(str(rows.folder), run.label)
+            name = (rows.meta["fingerprints"].get("behavior") or {}).get("name", "")
+            named = named.replace(str(rows.folder), run.label).replace(repr(name), one_line(str(name), 60))
         return one_line(named.removeprefix(f"{before[0].label} and {after[0].label} "), 400)
     return ""
 

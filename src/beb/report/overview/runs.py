@@ -121,7 +121,7 @@ def _named(folder: Path) -> Iterator[None]:
 
 def levels_text(runs: Iterable[Run]) -> str:
     """The confidence levels of runs: "95 %", "90 % or 95 %"."""
-    return " or ".join(f"{100 * level:g} %" for level in sorted({run.level for run in runs}))
+    return " or ".join(f"{100 * level:g}\u00a0%" for level in sorted({run.level for run in runs}))
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

@@ -14,7 +14,7 @@ from beb.experiments.measurement import Measurement
 from beb.report.chart_data import number_cell
 from beb.report.overview.runs import Run
 from beb.report.rounding import count_text, dense_limits, value_text
-from beb.report.tables import NOT_IDENTIFIED
+from beb.report.tables import NOT_IDENTIFIED, no_midpoint
 from beb.report.wording import headline_bounds, tightest_cap
 
 MISSING = "—"
@@ -126,7 +126,8 @@ def _response(result: Any, at: int) -> Cell:
 def _midpoint(m: Measurement | None) -> Cell:
     if m is None or not m.alpha.behavior:
         return Cell()
-    return _of((m.alpha.behavior.get(PLAIN) or next(iter(m.alpha.behavior.values()))).midpoint)
+    fit = m.alpha.behavior.get(PLAIN) or next(iter(m.alpha.behavior.values()))
+    return Cell(NOT_IDENTIFIED) if no_midpoint(fit, m) else _of(fit.midpoint)
 
 
 def _theorem(m: Measurement | None) -> Cell:

@@ -1,30 +1,36 @@
 "use strict";
-// Every bound of the page at the settings supposed: as in beb.experiments.what_if.
-const whatIfBounds = (payload) => {
-  const { propagate, worstGamma, betaUnder } = boundsArithmetic(payload.arguments);
-  const pick = (inputs, names) => Object.fromEntries(names.map((name) => [name, inputs[name]]));
+// Every bound of the page at the settings supposed, as in beb.experiments.what_if: name, measured and fixed arguments.
+// measured: along, back, family, gamma_n by name, and curve; numbers in lists, values first.
+const whatIfAsked = ({ worstGamma, betaUnder }, measured, at) => {
+  const { along, back, curve, family, gamma_n: gammas } = measured;
+  const { epsilon, delta } = at, { log_inverse_alpha, beta, gamma } = along;
+  const model = { log_inverse_alpha, beta, gamma };
+  const first = () => ["single_prompt", model, { epsilon }];
+  return {
+    "theorem-1": first,
+    "theorem-5": () => ["random_prompt", { ...model, sigma2: along.sigma2 }, { epsilon, delta }],
+    "theorem-2": () => ["after_prefix", back, { epsilon, delta, prefix_sentences: at.prefix }],
+    "theorem-3": () => {
+      const replies = Array(at.replies).fill(at.reply_sentences);
+      return replies.length ? ["conversation", back, { epsilon, delta, replies }] : first();
+    },
+    "theorem-4": () => {
+      const gammaN = gammas[at.best_of] ?? worstGamma(gamma, at.best_of);
+      return ["best_of_n", { log_inverse_alpha, beta, gamma_n: gammaN }, { epsilon, n: at.best_of }];
+    },
+    "appendix-i": () => ["relaxed", { ...model, beta: betaUnder(curve, at.eta) }, { epsilon, eta: at.eta }],
+    converse: () => ["converse", family, { epsilon, behavior_floor_negative: -1 }],
+  };
+};
 
+// (reading, at) => { bound: { paper, sharp } with limits, or null }.
+const whatIfBounds = (payload) => {
+  const arithmetic = boundsArithmetic(payload.arguments);
+  const measured = payload.readings.map((each) =>
+    ({ ...each, curve: each.curve.map((side) => side.map((kl, i) => [i + 1, kl])) }));
   return (reading, at) => {
-    const { along, back, curve, family, gamma_n: measured } = payload.readings[reading];
-    const { epsilon, delta } = at;
-    const model = pick(along, ["log_inverse_alpha", "beta", "gamma"]);
-    const replies = Array(at.replies).fill(at.reply_sentences);
-    const first = () => propagate("single_prompt", model, { epsilon });
-    const all = {
-      "theorem-1": first,
-      "theorem-5": () => propagate("random_prompt", { ...model, sigma2: along.sigma2 }, { epsilon, delta }),
-      "theorem-2": () => propagate("after_prefix", back, { epsilon, delta, prefix_sentences: at.prefix }),
-      "theorem-3": () => (replies.length ? propagate("conversation", back, { epsilon, delta, replies }) : first()),
-      "theorem-4": () => {
-        const gammaN = measured[at.best_of] ?? worstGamma(along.gamma, at.best_of);
-        const { log_inverse_alpha, beta } = along;
-        return propagate("best_of_n", { log_inverse_alpha, beta, gamma_n: gammaN }, { epsilon, n: at.best_of });
-      },
-      "appendix-i": () =>
-        propagate("relaxed", { ...model, beta: betaUnder(curve, at.eta) }, { epsilon, eta: at.eta }),
-      converse: () => propagate("converse", family, { epsilon, behavior_floor_negative: -1 }),
-    };
-    return Object.fromEntries(payload.shown.map((key) => [key, all[key]()]));
+    const asked = whatIfAsked(arithmetic, measured[reading], at);
+    return Object.fromEntries(payload.shown.map((key) => [key, arithmetic.propagate(...asked[key]())]));
   };
 };
 
@@ -46,7 +52,7 @@ const whatIfTexts = (bound, words) => {
 (() => {
   const root = document.getElementById("what-if");
   const payload = whatIfPayload(document.getElementById("what-if-inputs").textContent);
-  const bounds = whatIfBounds(payload), own = payload.settings;
+  const bounds = whatIfBounds(payload), draws = whatIfDraws(payload), own = payload.settings;
   const { fixed, places, valueText, intervalText } = roundedNumbers;
   const { worstGamma } = boundsArithmetic(payload.arguments);
   const controls = [...root.querySelectorAll("[data-setting]")].map((box) => ({
@@ -103,6 +109,10 @@ const whatIfTexts = (bound, words) => {
         parts[`${form}-${part}`] = element(track, `wi-${part} wi-${form}`);
       }
     }
+    if (draws) {
+      parts.strip = whatIfStrip(track, payload.draws.count);
+      parts.more = element(track, "wi-more");
+    }
     row.parts = parts;
   }
 
@@ -117,6 +127,21 @@ const whatIfTexts = (bound, words) => {
     bar.hidden = low > top;
     dot.style.left = `${at(value)}%`;
     dot.classList.toggle("wi-beyond", value > top);
+  };
+
+  // Draws beyond the axis are not ticks at its end: a mark there says that there are some.
+  const writeDraws = (row, drawn, bound) => {
+    const { low, median, high, without, infinite } = whatIfSpread(drawn, bound), key = row.dataset.bound;
+    const lengths = drawn.map((bound) => (bound ? bound.sharp : Infinity));
+    row.parts.strip(lengths.filter((x) => x <= top).map(at));
+    row.parts.more.hidden = lengths.every((x) => x <= top);
+    row.querySelector("[data-draws-text]").textContent = `In the draws: 5th percentile ${low}, 50th ${median}, ` +
+      `95th ${high} sentences; no finite bound in ${without}.`;
+    row.querySelector("[data-without]").textContent = infinite ? `no finite bound in ${without} of draws` : "";
+    const told = { low, median, high, without };
+    for (const cell of root.querySelectorAll(`[data-drawn=${key}] [data-percentile]`)) {
+      cell.textContent = told[cell.dataset.percentile];
+    }
   };
 
   const difference = (bound, before) => {
@@ -170,6 +195,7 @@ const whatIfTexts = (bound, words) => {
 
   const update = (from = null) => {
     const now = bounds(reading(), state), before = bounds(reading(), own);
+    const drawn = draws?.(reading(), state);
     for (const control of controls) {
       const { slider, field, key, box } = control;
       if (from !== slider) slider.value = String(1000 * toPosition(control, state[key]));
@@ -182,6 +208,7 @@ const whatIfTexts = (bound, words) => {
       box.classList.toggle("wi-changed", state[key] !== own[key]);
     }
     const said = rows.map((row) => write(row, now[row.dataset.bound], before[row.dataset.bound]));
+    if (drawn) for (const row of rows) writeDraws(row, drawn[row.dataset.bound], now[row.dataset.bound]);
     reset.disabled = controls.every(({ key }) => state[key] === own[key]);
     notes();
     announce(said);

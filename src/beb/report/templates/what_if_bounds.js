@@ -165,11 +165,16 @@ const boundsArithmetic = (table) => {
     };
   });
 
-  // γₙ at worst, from γ's limits; the largest β whose β/k^η stays under the divergence curve, from the curve's.
-  const worstGamma = (limits, n) => limits.map((gamma) => worstGammaN(Math.min(Math.max(gamma, -1), 1), n));
-  const betaUnder = (curve, eta) => curve.map((side) => Math.min(...side.map((each, i) => each * (i + 1) ** eta)));
+  // The bound { paper, sharp } at the values alone, the first of each input's numbers; null where there is none.
+  const compute = (name, inputs, fixed) => orNull(() =>
+    FUNCTIONS[name]({ ...Object.fromEntries(Object.entries(inputs).map(([key, [value]]) => [key, value])), ...fixed }));
 
-  return Object.freeze({ propagate, worstGamma, betaUnder });
+  // γₙ at worst, from γ's limits; the largest β whose β/k^η stays under the divergence curve, from the curve's: lists
+  // of [k, divergence of sentence k].
+  const worstGamma = (limits, n) => limits.map((gamma) => worstGammaN(Math.min(Math.max(gamma, -1), 1), n));
+  const betaUnder = (curve, eta) => curve.map((side) => Math.min(...side.map(([k, each]) => each * k ** eta)));
+
+  return Object.freeze({ propagate, compute, worstGamma, betaUnder });
 };
 
 // Numbers rounded to what their interval carries.

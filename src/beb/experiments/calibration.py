@@ -1,0 +1,181 @@
+"""How fast this machine is with a model: a few items of each kind of a run, carried out and timed, and thrown away."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beb.experiments.execute import Progress
+from beb.experiments.experiment import Experiment, silent
+from beb.experiments.forecast import Pace, Speed
+from beb.experiments.imaginary import Lengths
+from beb.experiments.personas.subjects import PersonaSubjects
+from beb.experiments.plan import Item
+from beb.experiments.reads import Read, Reads
+from beb.experiments.rehearsal import rehearse
+from beb.experiments.spec import ModelSpec
+from beb.experiments.store import Store
+from beb.experiments.subjects import Places, Subjects
+from beb.interfaces.language_model import LanguageModel
+from beb.models.cachedir import cache_folder
+from beb.models.hardware import Hardware
+
+SIZES = (1, 3, 12)
+"""Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's."""
+SAMPLE_TEXT = "I would rather tell people what I really think of them than what they hope to hear."
+
+
+def calibrate(
+    experiment: Experiment[Any, Any, Any],
+    spec: ModelSpec,
+    *,
+    offline: bool,
+    hardware: Hardware | None = None,
+    progress: Progress | None = None,
+) -> tuple[Speed, bool]:
+    """The speed of this machine at runs like this one, and whether the target has a chat template.
+
+    What has to be fitted is fitted, and stays in the cache for the run itself. hardware: as for the run itself.
+    Raises: what loading and the items raise.
+    """
+    notify = progress or silent
+    started = time.perf_counter()
+    loaded = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), notify)
+    meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **experiment.meta(spec, loaded)}
+    loading = time.perf_counter() - started
+    items = _chosen(experiment.plan(spec, meta), experiment.reads)
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder), meta) as store:
+        worker = experiment.worker(spec, loaded, store)
+        seconds = []
+        for i, item in enumerate(items):
+            notify("calibrating", i, len(items))
+            began = time.perf_counter()
+            rows = worker.run(item)
+            seconds.append(time.perf_counter() - began)
+            store.commit(item.key, item.kind, rows, seconds[-1])
+        target = _target(loaded)
+        lengths = _lengths(store, target)
+        can_chat = bool(target is not None and target.info.has_chat_template)
+    work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
+    paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Speed(lengths, paces, loading, float(peak), f"measured with {len(items)} small items"), can_chat
+
+
+def _chosen(plan: Sequence[Item], reads: Reads) -> list[Item]:
+    """Small items of the first group of every kind and variant, and of the groups whose rows they read, in order."""
+    groups: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for item in plan:
+        key = (item.kind, item.variant, item.source)
+        first, stop = groups.get(key, (item.first, item.stop))
+        groups[key] = (min(first, item.first), max(stop, item.stop))
+    seen: set[tuple[str, str]] = set()
+    wanted: dict[tuple[str, str, str], set[tuple[int, int]]] = {}
+    for kind, variant, source in groups:
+        if (kind, variant) not in seen:
+            seen.add((kind, variant))
+            wanted[kind, variant, source] = set(_ranges(*groups[kind, variant, source]))
+    for key in reversed(groups):
+        for group in _read(key, groups, reads) if key in wanted else ():
+            first, stop = groups[group]
+            inside = {(a, b) for a, b in wanted[key] if first <= a < b <= stop}
+            wanted.setdefault(group, set()).update(inside or _ranges(first, stop))
+    chosen = []
+    for kind, variant, source in groups:
+        for first, stop in _apart(wanted.get((kind, variant, source), set())):
+            chosen.append(Item(kind, 1.0, source, variant, first, stop))
+    return chosen
+
+
+def _read(
+    key: tuple[str, str, str], groups: Mapping[tuple[str, str, str], tuple[int, int]], reads: Reads
+) -> list[tuple[str, str, str]]:
+    """The groups before one that it reads."""
+    kind, variant, source = key
+    found: Sequence[Read] = reads(Item(kind, 1.0, source, variant, *groups[key]))
+    before = list(groups)[: list(groups).index(key)]
+    return [
+        (k, v, s) for k, v, s in before
+        if any(r.kind in ("", k) and r.source in (None, s) and r.variant in (None, v) for r in found)
+    ]  # fmt: skip
+
+
+def _ranges(first: int, stop: int) -> list[tuple[int, int]]:
+    """The sizes that are timed, one after another, as far as there are prompts; an item about no prompts as it is."""
+    if not stop:
+        return [(0, 0)]
+    edges = np.minimum(np.cumsum((first, *SIZES)), stop).tolist()
+    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+
+
+def _apart(ranges: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order, without what an earlier one has already."""
+    found: list[tuple[int, int]] = []
+    for first, stop in sorted(ranges):
+        first = max(first, found[-1][1]) if found and found[-1][1] else first  # noqa: PLW2901 - what is left of it
+        if first < stop or not stop:
+            found.append((first, stop))
+    return found
+
+
+def _paces(timed: Sequence[tuple[Item, float, float]]) -> dict[str, Pace]:
+    """A line through the times of each kind, neither part of it negative; the first item of a kind only warms up."""
+    by_kind: dict[str, list[tuple[float, float]]] = {}
+    for item, tokens, seconds in timed:
+        by_kind.setdefault(item.kind, []).append((tokens, seconds))
+    paces = {}
+    for kind, every in by_kind.items():
+        points = np.array(every[1:] if len(every) > 1 else every)
+        paces[kind] = _line(points)
+    tokens, seconds = (sum(column) for column in zip(*((t, s) for _, t, s in timed), strict=True))
+    paces[""] = Pace(0.0, seconds / max(tokens, 1.0))
+    return paces
+
+
+def _line(points: np.ndarray[Any, Any]) -> Pace:
+    tokens, seconds = points.T
+    if np.ptp(tokens) > 0:
+        slope, intercept = np.polyfit(tokens, seconds, 1)
+        if slope >= 0 and intercept >= 0:
+            return Pace(float(intercept), float(slope))
+        if slope < 0:
+            return Pace(float(seconds.mean()), 0.0)
+    return Pace(0.0, float(seconds.sum() / max(tokens.sum(), 1.0)))
+
+
+def _target(loaded: Any) -> LanguageModel | None:
+    inner = getattr(loaded, "subjects", loaded)
+    return inner.target if isinstance(inner, Subjects | PersonaSubjects) else None
+
+
+def _lengths(store: Store, target: LanguageModel | None) -> Lengths:
+    """Lengths of the sentences that were sampled, and of what stands around them."""
+    usual = Lengths()
+    if target is None:
+        return usual
+    plain = [n for row in store.rows("prompts") for n in np.diff(row["sentence_ends"], prepend=0).tolist()]
+    plain += [n for row in store.rows("turns") for n in np.diff(row["sentence_ends"], prepend=0).tolist()]
+    answers = {True: [], False: []}  # type: dict[bool, list[int]]
+    for row in store.rows("responses"):
+        answers[row["format"].startswith("chat")].append(len(row["token_ids"]))
+    frame = usual.frame
+    if target.info.has_chat_template:
+        before, after = target.chat_frame()
+        frame = (len(before), max(len(after), 1))
+    characters = usual.characters
+    if target.info.kind != "world":
+        characters = len(SAMPLE_TEXT) / len(target.encode(SAMPLE_TEXT))
+    found = replace(usual, start=max(len(target.start_ids), 1), frame=frame, characters=characters)
+    if plain or answers[False]:
+        found = replace(found, plain=tuple(max(n, 1) for n in (*plain, *answers[False])))
+    if answers[True]:
+        found = replace(found, chat=tuple(max(n, 1) for n in answers[True]))
+    return found

@@ -1,0 +1,1 @@
+"""Behavior curves of a chat API, with prompts from a local component."""

@@ -1,0 +1,337 @@
+"""Work items on a Ray cluster: each worker holds its models once; this process alone writes into the run folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from beb.errors import BadSpec, BebError, ClusterError
+from beb.experiments.execute import Crew, Finished, Progress
+from beb.experiments.experiment import Experiment, silent
+from beb.experiments.plan import Item
+from beb.experiments.registry import known_experiments
+from beb.experiments.remote import Recipe, RemoteWorker
+from beb.experiments.store import Rows, Store, differences
+from beb.models.hardware import Hardware
+
+MOST_LOSSES = 3
+"""Workers that one item, or loading, may lose before the run stops."""
+LOOK_SECONDS = 1.0  # how often the crew looks about while nothing is finished
+CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RayExecutor:
+    """Spreads items over a Ray cluster.
+
+    address: of the cluster; None for the one that the environment (RAY_ADDRESS) or this machine knows, and otherwise a
+    new one on this machine. workers: at most so many (0 for as many as there is room for, also on nodes that join
+    later). cpus, gpus: of one worker; None for one GPU each where there are any, and otherwise one worker per node.
+    """
+
+    address: str | None = None
+    workers: int = 0
+    cpus: float | None = None
+    gpus: float | None = None
+
+    @contextmanager
+    def crew(
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
+    ) -> Iterator[Crew]:
+        """See `beb.experiments.execute.Executor`. Raises: ClusterError, and what loading raises on the workers."""
+        if experiment.name not in known_experiments():
+            raise ClusterError(f"workers know {', '.join(known_experiments())} by name, and not {experiment.name!r}")
+        recipe = Recipe(experiment.name, spec.model_dump(mode="json"), offline, hardware)
+        with _connected(self.address) as ray:
+            crew = RayCrew(ray, recipe, self._share(ray), self.workers, progress or silent)
+            try:
+                crew.load()
+                yield crew
+            finally:
+                crew.dismiss()
+
+    def _share(self, ray: Any) -> dict[str, float]:
+        """What one worker takes of a node."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = self.gpus if self.gpus is not None else float(any(node.get("GPU", 0) >= 1 for node in nodes))
+        if self.cpus is not None:
+            return {"num_cpus": self.cpus, "num_gpus": gpus}
+        fewest = min((node["CPU"] for node in nodes if node.get("CPU", 0) >= 1), default=1.0)
+        return {"num_cpus": 1.0 if gpus else fewest, "num_gpus": gpus}
+
+
+def ray_executor(options: str) -> RayExecutor:
+    """The executor that "ray" or "ray:NAME=VALUE,..." names; the names are its fields.
+
+    Raises: BadSpec.
+    """
+    accepted = "address=HOST:PORT, workers=N, cpus=X, gpus=X"
+    found: dict[str, Any] = {}
+    for part in filter(None, options.split(",")):
+        name, _, value = part.strip().partition("=")
+        try:
+            if name == "address" and value:
+                found[name] = value
+            elif name == "workers":
+                found[name] = int(value)
+            elif name in ("cpus", "gpus"):
+                found[name] = float(value)
+            else:
+                raise ValueError  # noqa: TRY301 - one message for all
+            if name != "address" and not found[name] >= 0:
+                raise ValueError
+        except ValueError:
+            raise BadSpec(f"--executor ray: {part!r} is not understood; accepted: {accepted}") from None
+    return RayExecutor(**found)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """The library, connected to a cluster. Raises: ClusterError."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterError(
+            "--executor ray needs Ray, which is not installed; install behavior-expectation-bounds[ray]"
+        ) from error
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        if address is not None:
+            _require_listener(address)
+        ray.init(address=address, include_dashboard=None, logging_level="error", log_to_driver=False)
+    except Exception as error:  # ConnectionError, ValueError, RuntimeError, TimeoutError: whatever stands in the way
+        reason = " ".join(str(error).split())[:200]
+        raise ClusterError(
+            f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'} ({reason}); start one with "
+            "`ray start --head`, or give --executor ray:address=HOST:PORT"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Refuse an address at which nothing answers, for which the library itself would wait for minutes.
+
+    Raises: OSError, ValueError.
+    """
+    host, found, port = address.removeprefix("ray://").rpartition(":")
+    if found:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+class _Far:
+    """What runs on a node: one worker, loaded when it is told to."""
+
+    def __init__(self) -> None:
+        self._worker: RemoteWorker | None = None
+
+    def place(self) -> tuple[str, int]:
+        """Node and process."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def load(self, recipe: Recipe) -> Mapping[str, Any] | BebError:
+        """See `RemoteWorker.meta`."""
+        try:
+            self._worker = RemoteWorker(recipe)
+        except BebError as error:
+            return error
+        return self._worker.meta
+
+    def run(
+        self, meta: Mapping[str, Any], item: Item, keys: Sequence[str], *rows: Rows
+    ) -> tuple[Rows, float] | BebError:
+        """Rows and seconds. keys, rows: what the item reads."""
+        assert self._worker is not None
+        started = time.perf_counter()
+        try:
+            return self._worker.run(meta, item, dict(zip(keys, rows, strict=True))), time.perf_counter() - started
+        except BebError as error:
+            return error
+
+
+@dataclass(slots=True)
+class _Hand:
+    """A worker as this process sees it. node: "" until it has a place. item: that it carries out."""
+
+    actor: Any
+    node: str = ""
+    process: int = 0
+    loading: bool = False
+    loaded: bool = False
+    item: Item | None = None
+
+
+@dataclass(slots=True)
+class RayCrew:
+    """See `beb.experiments.execute.Crew`.
+
+    share: of a node that one worker takes. most: workers; 0 for any number. carried: items by node. losses: workers
+    that died, by the item that they carried out.
+    """
+
+    ray: Any
+    recipe: Recipe
+    share: Mapping[str, float]
+    most: int
+    progress: Progress
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    carried: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
+    _hands: list[_Hand] = field(default_factory=list)
+    _due: dict[Any, tuple[_Hand, str]] = field(default_factory=dict)
+    _run_meta: Any = None
+    _rows: dict[str, Any] = field(default_factory=dict)
+    _uses: Counter[str] = field(default_factory=Counter)
+    _again: list[tuple[Item, Sequence[str]]] = field(default_factory=list)
+    _needed: dict[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def placed(self) -> list[tuple[str, int]]:
+        """Node and process of every worker that has a place."""
+        return [(hand.node, hand.process) for hand in self._hands if hand.node]
+
+    def load(self) -> None:
+        """Wait until the first worker has loaded everything; the others load while it works."""
+        wanted = ", ".join(f"{n:g} {what.removeprefix('num_').upper()}" for what, n in self.share.items() if n)
+        self.progress(f"waiting for a worker ({wanted})", 0, 1)
+        self._hire()
+        while not self.meta:
+            self._attend()
+
+    def begin(self, store: Store, uses: Mapping[str, int]) -> None:
+        """See `Crew`. What will be read waits in the cluster's memory until nobody reads it any more."""
+        self._uses.update(uses)
+        self._run_meta = self.ray.put(store.meta())
+        done = store.done() & set(uses)
+        found = store.written_by(done)
+        self._rows = {key: self.ray.put(found.pop(key, {})) for key in done}
+
+    def can_start(self) -> bool:
+        """See `Crew`."""
+        while self._again and (hand := self._free()) is not None:
+            self._give(hand, *self._again.pop(0))
+        return self._free() is not None
+
+    def start(self, item: Item, needed: Sequence[str]) -> None:
+        """See `Crew`."""
+        hand = self._free()
+        assert hand is not None
+        self._give(hand, item, needed)
+
+    def wait(self) -> Finished | None:
+        """See `Crew`. Raises: what the worker raised; ClusterError if an item has lost several workers."""
+        return self._attend()
+
+    def dismiss(self) -> None:
+        """Let all workers go."""
+        for hand in self._hands:
+            with suppress(Exception):  # one that is dead already
+                self.ray.kill(hand.actor)
+        self._hands.clear()
+        self._rows.clear()
+
+    def _free(self) -> _Hand | None:
+        return next((hand for hand in self._hands if hand.loaded and hand.item is None), None)
+
+    def _hire(self) -> None:
+        """Ask for one more worker, unless one is still without a place or there are enough."""
+        waiting = any(not hand.node for hand in self._hands)
+        if waiting or (self.most and len(self._hands) >= self.most):
+            return
+        hand = _Hand(self.ray.remote(**self.share)(_Far).remote())
+        self._hands.append(hand)
+        self._due[hand.actor.place.remote()] = hand, "place"
+
+    def _give(self, hand: _Hand, item: Item, needed: Sequence[str]) -> None:
+        rows = [self._rows[key] for key in needed]
+        hand.item, self._needed[item.key] = item, needed
+        self._due[hand.actor.run.remote(self._run_meta, item, list(needed), *rows)] = hand, "run"
+
+    def _attend(self) -> Finished | None:
+        """Take note of the next thing that happened, if anything did; returns the item that it finished."""
+        ready, _ = self.ray.wait(list(self._due), num_returns=1, timeout=LOOK_SECONDS)
+        if not ready:
+            return None
+        hand, what = self._due.pop(ready[0])
+        try:
+            answer = self.ray.get(ready[0])
+        except self.ray.exceptions.RayTaskError as error:
+            cause = getattr(error, "cause", None)
+            raise (cause if isinstance(cause, Exception) else error) from None
+        except self.ray.exceptions.RayError as error:
+            self._lost(hand, what, error)
+            return None
+        if isinstance(answer, BebError):
+            raise answer
+        if what == "place":
+            hand.node, hand.process = answer
+            self._hire()
+        elif what == "load":
+            self._check(hand, answer)
+            hand.loaded, self.meta = True, self.meta or answer
+        if what != "run":
+            self._let_load()
+            return None
+        assert hand.item is not None
+        item, hand.item = hand.item, None
+        rows, seconds = answer
+        if self._uses[item.key]:
+            self._rows[item.key] = self.ray.put(rows)
+        for key in self._needed.pop(item.key):
+            self._uses[key] -= 1
+            if not self._uses[key]:
+                del self._rows[key]
+        self.carried[hand.node] += 1
+        return Finished(item, rows, seconds)
+
+    def _let_load(self) -> None:
+        """The first worker loads alone: what it fits or fetches is in the cache when the others do."""
+        for hand in self._hands:
+            first = not self.meta and not any(other.loading for other in self._hands)
+            if hand.node and not hand.loading and (self.meta or first):
+                hand.loading = True
+                self._due[hand.actor.load.remote(self.recipe)] = hand, "load"
+
+    def _check(self, hand: _Hand, meta: Mapping[str, Any]) -> None:
+        if self.meta and (found := differences(self.meta, meta)):
+            raise ClusterError(
+                f"a worker on node {hand.node[:8]} has loaded something else than the first ({'; '.join(found)}); "
+                "install the same versions on all nodes and let them share one cache folder (BEB_CACHE)"
+            )
+
+    def _lost(self, hand: _Hand, what: str, error: Exception) -> None:
+        """A worker has died: what it did is begun again by another one."""
+        with suppress(Exception):
+            self.ray.kill(hand.actor)
+        self._hands.remove(hand)
+        self._due = {ref: due for ref, due in self._due.items() if due[0] is not hand}
+        task = hand.item.key if hand.item is not None else "loading"
+        self.losses[task] += 1
+        if self.losses[task] >= MOST_LOSSES:
+            reason = " ".join(str(error).split())[:200]
+            raise ClusterError(
+                f"{task} has lost {MOST_LOSSES} workers ({reason}); finished work is kept: if they ran out of memory, give "
+                "each more of a node (--executor ray:cpus=N), and run again"
+            )
+        if hand.item is not None:
+            self._again.append((hand.item, self._needed[hand.item.key]))
+        self._hire()
+        self._let_load()

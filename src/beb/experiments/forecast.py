@@ -1,0 +1,164 @@
+"""What runs will take before anything runs: tokens, hours, memory and money, from rates given or measured."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from beb.errors import BadSpec
+from beb.experiments.imaginary import Lengths
+from beb.experiments.rehearsal import Work, rehearse
+from beb.experiments.spec import RunSpec
+from beb.experiments.sweep import PlannedRun
+
+SECONDS_PER_HOUR = 3600.0
+TRAINING_FACTOR = 3.0
+"""A training step costs about three forward passes over its tokens: one forward, and one backward of twice the work."""
+BATCH, SEQUENCE = 8, 64  # of a fitted component: `beb.models.training.AdapterSpec`
+GIB = float(1 << 30)
+
+
+class Rates(BaseModel):
+    """The table [rates] of a sweep's file: how fast one worker is, how large, and what it costs.
+
+    read_per_second, sampled_per_second, judged_per_second: tokens of one worker. sentence_tokens, reply_tokens: lengths
+    of a sentence, and of a chat's reply. load_seconds: until a worker has its model. weights_gib, kv_kib_per_token,
+    rows: of its memory; rows texts at once are sampled. gpus: of one worker. price_per_gpu_hour: in any currency.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read_per_second: float = Field(gt=0)
+    sampled_per_second: float = Field(gt=0)
+    judged_per_second: float = Field(gt=0)
+    sentence_tokens: int = Field(default=14, ge=1)
+    reply_tokens: int = Field(default=20, ge=1)
+    load_seconds: float = Field(default=0, ge=0)
+    weights_gib: float = Field(gt=0)
+    kv_kib_per_token: float = Field(default=0, ge=0)
+    rows: int = Field(default=128, ge=1)
+    gpus: float = Field(default=1, ge=0)
+    workers: int = Field(default=1, ge=1)
+    price_per_gpu_hour: float = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of one kind of item: some for every item, and some for every token (see `Work.size`)."""
+
+    per_item: float
+    per_token: float
+
+    def seconds(self, size: float) -> float:
+        """Of an item with so many tokens."""
+        return self.per_item + self.per_token * size
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast one worker is, and how large.
+
+    paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its items
+    (loading, fitting what is not in the cache). memory_bytes: at the peak.
+    """
+
+    lengths: Lengths
+    paces: Mapping[str, Pace]
+    fixed_seconds: float
+    memory_bytes: float
+    source: str
+
+    def seconds(self, work: Sequence[Work]) -> float:
+        """Of these items, one after another."""
+        return sum(self.paces.get(each.item.kind, self.paces[""]).seconds(each.size) for each in work)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Of `n_runs` runs that are alike but for their behaviors. Tokens, seconds of one worker: of all of them together."""
+
+    label: str
+    n_runs: int
+    n_items: int
+    read: float
+    sampled: float
+    judged: float
+    seconds: float
+    memory_bytes: float
+
+    @property
+    def hours(self) -> float:
+        """Of one worker."""
+        return self.seconds / SECONDS_PER_HOUR
+
+
+def given_rates(given: Mapping[str, Any], where: str) -> Rates:
+    """The rates of a file. Raises: BadSpec, one line with the key, its value and what is accepted."""
+    names = sorted(Rates.model_fields)
+    for key, value in given.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise BadSpec(f"{where}: rates.{key} = {value!r}; accepted: {meant}{', '.join(names)}")
+    try:
+        return Rates(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadSpec(f"{where}: rates.{name} = {given.get(name)!r}; accepted: {first['msg']}") from error
+
+
+def rated(rates: Rates, spec: Any) -> tuple[Speed, Lengths]:
+    """A worker with these rates, at work on runs like `spec`."""
+    lengths = Lengths(plain=(rates.sentence_tokens,), chat=(rates.reply_tokens,))
+    longest = (getattr(spec, "sentences", 1) + 1) * rates.sentence_tokens + sum(lengths.frame) + lengths.start
+    memory = rates.weights_gib * GIB + rates.kv_kib_per_token * 1024 * rates.rows * longest
+    fit = fitting_tokens(spec) * TRAINING_FACTOR / rates.read_per_second
+    return Speed(lengths, {}, rates.load_seconds + fit, memory, "rates as given"), lengths
+
+
+def fitting_tokens(spec: Any) -> float:
+    """Tokens of the components that a run fits first; nothing where they are known or in the cache."""
+    if not isinstance(spec, RunSpec) or spec.model.startswith("world:"):
+        return 0.0
+    fitted = sum(pole == "lora" or pole.startswith("lora@") for pole in (spec.negative, spec.positive))
+    return float(fitted * spec.adapter_steps * BATCH * SEQUENCE)
+
+
+def forecast_rated(runs: Sequence[PlannedRun], rates: Rates) -> Forecast:
+    """Of runs that are alike but for their behaviors, from given rates."""
+    run = runs[0]
+    speed, lengths = rated(rates, run.spec)
+    work = rehearse(run.experiment, run.spec, lengths)
+    read, sampled, judged = totals(work)
+    seconds = read / rates.read_per_second + sampled / rates.sampled_per_second + judged / rates.judged_per_second
+    return _forecast(runs, work, len(runs) * (seconds + speed.fixed_seconds), speed)
+
+
+def forecast_measured(runs: Sequence[PlannedRun], speed: Speed, *, can_chat: bool) -> Forecast:
+    """Of runs that are alike but for their behaviors, from the measured speed of the first of them."""
+    work = rehearse(runs[0].experiment, runs[0].spec, speed.lengths, can_chat=can_chat)
+    return _forecast(runs, work, len(runs) * (speed.seconds(work) + speed.fixed_seconds), speed)
+
+
+def _forecast(runs: Sequence[PlannedRun], work: Sequence[Work], seconds: float, speed: Speed) -> Forecast:
+    n = len(runs)
+    label = f"{runs[0].experiment.name} · {runs[0].spec.model}"
+    return Forecast(label, n, n * len(work), *(n * each for each in totals(work)), seconds, speed.memory_bytes)
+
+
+def totals(work: Sequence[Work]) -> tuple[float, float, float]:
+    """Tokens read, sampled and judged."""
+    return sum(w.read for w in work), sum(w.sampled for w in work), sum(w.judged for w in work)
+
+
+def alike(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
+    """Runs of a sweep in groups that differ in their behavior alone, in order."""
+    groups: dict[tuple[str, str], list[PlannedRun]] = {}
+    for run in runs:
+        groups.setdefault((run.experiment.name, run.spec.model), []).append(run)
+    return list(groups.values())

@@ -1,0 +1,198 @@
+"""Many runs as one resumable plan: models × behaviors × scenarios, from one TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beb.errors import BadSpec, BebError, StoreError
+from beb.experiments.execute import Executor, Progress
+from beb.experiments.experiment import Experiment, default_folder, run_experiment
+from beb.experiments.registry import known_experiments, named_experiment
+from beb.experiments.spec import ModelSpec, make_spec
+from beb.models.hardware import Hardware
+
+SCENARIOS = tuple(name for name in known_experiments() if name != "trace")  # a trace is of one given text
+_LISTS = ("models", "behaviors", "scenarios")
+_OF_SWEEP = ("model", "behavior", "behaviors")
+RATES = "rates"
+WORLD = "world:"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run of a sweep. behavior: "" for a world, which has one of its own, or where one run is of all behaviors."""
+
+    experiment: Experiment[Any, Any, Any]
+    spec: ModelSpec
+    behavior: str
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """Scenario, model and behavior on one line."""
+        return " · ".join(part for part in (self.experiment.name, self.spec.model, self.behavior) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """name: of its folder below runs/. rates: what the file says about speed and price, for `beb plan`."""
+
+    name: str
+    runs: tuple[PlannedRun, ...]
+    rates: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run. error: why it has no result, on one line; "" where it has one."""
+
+    run: PlannedRun
+    error: str
+
+
+def read_sweep(path: Path, *, out: Path | None = None) -> Sweep:
+    """The runs that a file asks for, every one of them validated.
+
+    out: folder of the runs (default: runs/NAME, by the file's name). The file has models, scenarios and behaviors, each
+    a list; [options] for every scenario that has them; a table for one scenario, whose values win; and [rates].
+    Raises: BadSpec, one line with the key, its value and what is accepted.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSpec(f"{path} cannot be read ({error.strerror}); give a TOML file, see docs/scale.md") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSpec(f"{path} is not TOML ({error}); see docs/scale.md for one") from error
+    return sweep_of(given, str(path), name=path.stem, out=out)
+
+
+def sweep_of(given: Mapping[str, Any], where: str, *, name: str, out: Path | None = None) -> Sweep:
+    """As `read_sweep`, from what the file holds. where: what an error names."""
+    say = _Complaint(where)
+    for key in given:
+        if key not in (*_LISTS, "options", RATES, *SCENARIOS):
+            raise say.unknown(key, given[key], (*_LISTS, "options", RATES, *SCENARIOS))
+    models = _names(say, given, "models")
+    scenarios = _names(say, given, "scenarios", SCENARIOS)
+    behaviors = _names(say, given, "behaviors") if "behaviors" in given else ("agreeableness",)
+    for key in ("options", RATES, *SCENARIOS):
+        if not isinstance(given.get(key, {}), dict):
+            raise say(key, given[key], f"a table, written [{key}]")
+    for key in SCENARIOS:
+        if key in given and key not in scenarios:
+            raise say(f"[{key}]", given[key], f"tables of the scenarios asked for: {', '.join(scenarios)}")
+    folder = out or Path("runs") / re.sub(r"[^\w.-]+", "_", name)
+    options = {each: _options(say, given, each, scenarios) for each in scenarios}
+    runs = [
+        run
+        for model in models
+        for each in scenarios
+        for run in _runs(say, each, model, behaviors, options[each], folder)
+    ]
+    return Sweep(name, tuple(runs), given.get(RATES, {}))
+
+
+def carry_out(
+    sweep: Sweep,
+    *,
+    offline: bool = False,
+    executor: Executor | None = None,
+    hardware: Hardware | None = None,
+    progress: Progress | None = None,
+    begun: Callable[[PlannedRun, int], None] | None = None,
+) -> list[Outcome]:
+    """Carry out every run, or continue or re-read it; one that fails does not stop the others.
+
+    hardware: where models run, and in how much memory. begun: told of each run and its number.
+    Raises: StoreError, as a full disk is full for all.
+    """
+    outcomes = []
+    for i, run in enumerate(sweep.runs):
+        if begun is not None:
+            begun(run, i)
+        error = ""
+        try:
+            run_experiment(
+                run.experiment, run.spec, run.folder,
+                offline=offline, hardware=hardware, executor=executor, progress=progress,
+            )  # fmt: skip
+        except StoreError:
+            raise
+        except BebError as caught:
+            error = f"{type(caught).__name__}: {' '.join(str(caught).split())}"
+        outcomes.append(Outcome(run, error))
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """One line about a value of a file."""
+
+    where: str
+
+    def __call__(self, key: str, value: Any, accepted: str) -> BadSpec:
+        shown = repr(value)
+        return BadSpec(f"{self.where}: {key} = {shown if len(shown) < 80 else shown[:79] + '…'}; accepted: {accepted}")
+
+    def unknown(self, key: str, value: Any, accepted: Iterable[str]) -> BadSpec:
+        names = list(dict.fromkeys(accepted))
+        near = difflib.get_close_matches(key, names, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        return self(key, value, f"{meant}{', '.join(names)}")
+
+
+def _names(say: _Complaint, given: Mapping[str, Any], key: str, accepted: Sequence[str] = ()) -> tuple[str, ...]:
+    found = given.get(key)
+    if not isinstance(found, list) or not found or not all(isinstance(each, str) and each for each in found):
+        example = f'{key} = ["{accepted[0] if accepted else "smollm2"}"]'
+        raise say(key, found, f"a list of {', '.join(accepted) or 'names'}, for example {example}")
+    for each in found:
+        if accepted and each not in accepted:
+            raise say(key, each, ", ".join(accepted))
+        if found.count(each) > 1:
+            raise say(key, each, "each name once")
+    return tuple(found)
+
+
+def _options(say: _Complaint, given: Mapping[str, Any], name: str, scenarios: Sequence[str]) -> dict[str, Any]:
+    """The options of one scenario: those for all that it has, then its own."""
+    has = _fields(name)
+    anywhere = {field for each in scenarios for field in _fields(each)}
+    for key, value in given.get("options", {}).items():
+        if key not in anywhere:
+            raise say.unknown(f"options.{key}", value, sorted(anywhere))
+    for key, value in given.get(name, {}).items():
+        if key not in has:
+            raise say.unknown(f"{name}.{key}", value, sorted(has))
+    shared = {key: value for key, value in given.get("options", {}).items() if key in has}
+    return {**shared, **given.get(name, {})}
+
+
+def _fields(name: str) -> set[str]:
+    return set(named_experiment(name).spec.model_fields) - set(_OF_SWEEP)
+
+
+def _runs(
+    say: _Complaint, name: str, model: str, behaviors: Sequence[str], options: Mapping[str, Any], folder: Path
+) -> list[PlannedRun]:
+    experiment = named_experiment(name)
+    of_all = "behaviors" in experiment.spec.model_fields
+    chosen: list[tuple[str, dict[str, Any]]] = [(each, {"behavior": each}) for each in behaviors]
+    if model.startswith(WORLD):
+        chosen = [("", {})]
+    elif of_all:
+        chosen = [("", {"behaviors": tuple(behaviors)})]
+    runs = []
+    for behavior, about in chosen:
+        try:
+            spec = make_spec(experiment.spec, {**options, **about, "model": model})
+        except BebError as error:
+            raise BadSpec(f"{say.where}: [{name}] for {model}: {error}") from error
+        runs.append(PlannedRun(experiment, spec, behavior, folder / default_folder(name, spec).name))
+    return runs

@@ -1,0 +1,273 @@
+"""Measuring models behind servers from end to end, over real HTTP, with tiny models that have learnt something."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.checkpoints import LEAD, build_tokenizer, statements, train_checkpoint, write_behavior
+from tests.model_server import ModelServer, serving
+
+from beb.cli.main import main
+from beb.experiments.registry import analyse
+from beb.experiments.store import Store
+from beb.models.huggingface import HuggingFaceModel, load_checkpoint
+
+POLES = ("negative", "positive")
+SMALL = ("--prompts", "8", "--sentences", "3", "--max-sentence-tokens", "12", "--offline")
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with checkpoints, statements and labels."""
+    folder = tmp_path_factory.mktemp("shop")
+    texts = {pole: statements(pole) for pole in POLES}
+    everything = [text for pole in POLES for text in texts[pole]]
+    tokenizer = build_tokenizer(" ".join((*everything, LEAD)), 400)
+    train_checkpoint(folder / "target", tokenizer, everything, seed=1)
+    train_checkpoint(folder / "unkind", tokenizer, texts["negative"], seed=2)
+    train_checkpoint(folder / "kind", tokenizer, texts["positive"], seed=3)
+    write_behavior(folder / "verbs")
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((text, pole) for pole in POLES for text in texts[pole])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BEB_CACHE", str(folder / "cache"))
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def running(shop: Path) -> Iterator[ModelServer]:
+    """The target and, as if they were its modules, both components."""
+    models: dict[str, HuggingFaceModel] = {
+        name: load_checkpoint(shop / name, name=name, device="cpu") for name in ("target", "unkind", "kind")
+    }
+    with serving(models, shop / "target") as started:
+        yield started
+
+
+@pytest.fixture
+def server(running: ModelServer) -> Iterator[ModelServer]:
+    yield running
+    running.faults, running.always, running.only_for, running.opening = [], None, "", ""
+
+
+@pytest.fixture
+def beb(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """`beb COMMAND ...`: exit code, standard output on one line, standard error."""
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr("sys.argv", ["beb", *arguments])
+        code: int | str | None = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return int(code or 0), " ".join(out.split()), err
+
+    return run
+
+
+def measured(*arguments: str, model: str, out: Path) -> tuple[str, ...]:
+    scorer = ("--behavior", "./verbs", "--scorer", "labels:labels.csv")
+    return ("measure", "--model", model, *scorer, *SMALL, *arguments, "--out", str(out))
+
+
+def rows(folder: Path, table: str) -> list[dict]:
+    with Store.read(folder) as store:
+        return store.rows(table)
+
+
+def modules(server: ModelServer) -> tuple[str, ...]:
+    return ("--negative", "model:#unkind", "--positive", f"model:{server.name('kind')}", "--formats", "plain")
+
+
+def test_measure_a_served_model(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Everything behind one server; the same texts scored locally give the same log-probabilities."""
+    code, out, err = beb(*measured(*modules(server), "--kl", "monte-carlo", model=server.name("target"), out=tmp_path))
+    assert code == 0, err
+    assert "Monte Carlo" in out
+    assert "which weights these are is the server's word" in out
+    logs = rows(tmp_path, "prompt_log_probs")
+    assert {row["method"] for row in logs} == {"token ids"}
+    prompts = {(row["source"], row["prompt"]): row for row in rows(tmp_path, "prompts")}
+    assert len(prompts) == 16
+    own = [row for row in logs if row["component"] == row["source"]]
+    for row in own:  # said while sampling, and again when scored
+        sampled = prompts[row["source"], row["prompt"]]
+        assert row["sentence_log_p"].sum() == pytest.approx(sampled["log_probs"].sum(), abs=1e-3)
+    assert {row["method"] for row in rows(tmp_path, "prompt_divergences")} == {"monte-carlo (token ids)"}
+    assert rows(tmp_path, "failures") == []
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_exact_divergence_is_refused_before_any_work(
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    before = server.paths["/v1/completions"]
+    code, _, err = beb(*measured(*modules(server), model=server.name("target"), out=tmp_path / "run"))
+    assert code == 3
+    assert "every token of the vocabulary" in err
+    assert "--kl monte-carlo" in err
+    assert server.paths["/v1/completions"] == before
+    residual = ("--negative", "model:#unkind", "--positive", "residual", "--kl", "monte-carlo", "--formats", "plain")
+    code, _, err = beb(*measured(*residual, model=server.name("target"), out=tmp_path / "run"))
+    assert code == 3
+    assert "--positive residual" in err
+
+
+def test_top_k_is_a_labelled_lower_bound(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Beside the exact divergence of the same local models on the same prompts."""
+    given = ("--negative", "model:unkind", "--positive", "model:kind", "--formats", "plain")
+    code, out, err = beb(*measured(*given, "--kl", "top-k", model=server.name("target"), out=tmp_path / "bound"))
+    assert code == 0, err
+    assert "lower bound" in out
+    code, _, err = beb(*measured(*given, model="target", out=tmp_path / "exact"))
+    assert code == 0, err
+    bound, exact = (
+        {(r["source"], r["prompt"], r["q"]): r for r in rows(tmp_path / name, "prompt_divergences")}
+        for name in ("bound", "exact")
+    )
+    assert bound.keys() == exact.keys()
+    for key, row in bound.items():
+        if key[2] == "target":
+            assert row["method"] == "lower bound from the 20 most probable tokens"
+            assert (row["sentence_kl_nats"] <= exact[key]["sentence_kl_nats"] + 1e-3).all()
+            assert row["sentence_kl_nats"].sum() > 0.5 * exact[key]["sentence_kl_nats"].sum()
+        else:
+            assert row["method"] == "exact over the vocabulary"
+            np.testing.assert_allclose(row["sentence_kl_nats"], exact[key]["sentence_kl_nats"], atol=1e-3)
+    code, _, err = beb("guardrail", "--model", "target", "--kl", "top-k", "--out", str(tmp_path / "no"))
+    assert code == 2
+    assert "only beb measure" in err
+
+
+def test_failures_that_remain_are_rows(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Some prompts cannot be scored, some responses not be sampled: counted, left out, and no crash."""
+    model = server.name("target", retries=0)
+    server.faults = [None if i % 40 else "nan" for i in range(2000)]
+    given = ("--negative", f"model:{server.name('unkind', retries=0)}", "--positive", "model:kind", "--prompts", "9")
+    code, out, err = beb(*measured(*given, "--formats", "plain", "--kl", "monte-carlo", model=model, out=tmp_path))
+    assert code == 0, err
+    failures = Counter(row["subject"] for row in rows(tmp_path, "failures"))
+    assert failures["response"] > 0
+    assert failures["prompt"] + failures["log-probabilities"] + failures["gate"] > 0
+    assert all(row["kind"] == "bad-reply" for row in rows(tmp_path, "failures") if row["subject"] == "response")
+    assert "never scored as answers" in out
+
+
+def test_a_server_that_goes_away_loses_nothing(
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """The run stops with one line; with the server back, it goes on to the rows of an undisturbed run."""
+    given = ("--negative", "model:unkind", "--positive", "model:kind", "--formats", "plain", "--kl", "monte-carlo")
+    model, port = server.name("target", retries=1), int(server.url.rsplit(":", 1)[1])
+    code, _, err = beb(*measured(*given, model=model, out=tmp_path / "whole"))
+    assert code == 0, err
+    server.dies_after = 60  # in the middle of the responses
+    code, _, err = beb(*measured(*given, model=model, out=tmp_path / "broken"))
+    assert code == 3, err
+    assert "cannot be reached" in err
+    assert "finished work is saved" in err
+    n_before = len(rows(tmp_path / "broken", "responses"))
+    server.dies_after = None
+    server.restart(port)
+    code, _, err = beb(*measured(*given, model=model, out=tmp_path / "broken"))
+    assert code == 0, err
+    assert len(rows(tmp_path / "broken", "responses")) > n_before
+    for table in ("prompts", "prompt_log_probs", "prompt_divergences", "responses", "failures"):
+        first, second = ([repr(row) for row in rows(tmp_path / name, table)] for name in ("whole", "broken"))
+        assert first == second
+
+
+def test_chat_api_with_a_local_source_of_prompts(
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    server.opening = LEAD
+    model = server.name("target").replace("vllm:", "openai:")
+    code, out, err = beb(*measured("--negative", "model:unkind", model=model, out=tmp_path))
+    assert code == 0, err
+    assert "What cannot be measured here" in out
+    with Store.read(tmp_path) as store:
+        record = analyse(store)
+    assert record.pair is None
+    assert record.refused["lengths of the theorems"].endswith("tells no log-probabilities of the target")
+    assert "there is no P₊ of its own" in record.refused["β, β′, σ² and the gate"]
+    assert json.loads(record.to_json())["behavior"][0]["format"] == "chat"
+    responses = rows(tmp_path, "responses")
+    assert {row["format"] for row in responses} == {"chat"}
+    assert {row["condition"] for row in responses} == {"negative", "shuffled"}
+    assert len(responses) == 8 * 4 + 8 * 3
+    assert all(len(row["token_ids"]) <= 12 and len(row["log_probs"]) == 0 for row in responses)
+    code, again, err = beb("show", str(tmp_path))
+    assert code == 0, err
+    assert "What cannot be measured here" in again
+    assert "not measured" in (tmp_path / "report.html").read_text()
+
+
+def test_chat_api_with_both_components(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
+    server.opening = LEAD
+    model = server.name("target", retries=0).replace("vllm:", "openai:")
+    server.faults = [None if i % 9 else "filtered" for i in range(500)]
+    given = ("--negative", "model:unkind", "--positive", "model:kind")
+    code, out, err = beb(*measured(*given, model=model, out=tmp_path))
+    assert code == 0, err
+    assert "β, nats per sentence" in out
+    assert {row["kind"] for row in rows(tmp_path, "failures")} == {"bad-reply"}
+    assert {row["condition"] for row in rows(tmp_path, "responses")} == {"negative", "positive", "shuffled"}
+    code, _, err = beb("export", str(tmp_path), "--out", str(tmp_path / "exported"))
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "give --negative lora@MODEL"),
+        (("--negative", "persona:You are unkind."), "give --negative lora@MODEL"),
+        (("--negative", "model:unkind", "--positive", "residual"), "give --positive lora@MODEL"),
+        (("--negative", "model:unkind", "--formats", "plain"), "leave --formats out"),
+        (("--negative", "model:unkind", "--scorer", "likelihood"), "needs P₊"),
+    ],
+)
+def test_chat_api_refuses_what_it_cannot(
+    given: tuple[str, ...], message: str, beb: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    code, _, err = beb(*measured(*given, model="openai:http://127.0.0.1:9?retries=0#m", out=tmp_path / "run"))
+    assert code == 2
+    assert message in err
+
+
+def test_doctor_parity(server: ModelServer, beb: Callable[..., Outcome]) -> None:
+    small = ("--texts", "3", "--sentences", "2", "--offline")
+    code, out, err = beb("doctor", "parity", "--model", "target", "--model", server.name("target"), *small)
+    assert code == 0, err
+    assert "agree: no sentence differs" in out
+    code, out, _ = beb("doctor", "parity", "--model", "target", "--model", server.name("unkind"), *small)
+    assert code == 1
+    assert "do not believe a divergence" in out
+    code, _, err = beb("doctor", "parity", "--model", "target")
+    assert code == 2
+    assert "give it twice" in err
+
+
+def test_the_key_is_in_no_file_of_the_run(
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "geheim-4711")
+    server.opening = LEAD
+    model = server.name("target", key="MY_KEY").replace("vllm:", "openai:")
+    assert beb(*measured("--negative", "model:unkind", model=model, out=tmp_path))[0] == 0
+    with Store.read(tmp_path) as store:
+        assert "MY_KEY" in json.dumps(store.meta())
+    assert all(b"geheim" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

@@ -1,0 +1,140 @@
+"""`beb sweep`: one file, many runs, one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command import beb
+from interrupted import content
+
+from beb.errors import BadSpec, StoreFull
+from beb.experiments import sweep as module
+from beb.experiments.execute import Progress
+from beb.experiments.experiment import run_experiment
+from beb.experiments.guardrail.experiment import GUARDRAIL
+from beb.experiments.spec import make_spec
+from beb.experiments.store import RUN_FILE
+from beb.experiments.sweep import SCENARIOS, carry_out, read_sweep
+
+WORLDS = """
+models = ["world:markov", "world:coin"]
+scenarios = ["measure", "guardrail"]
+[options]
+prompts = 8
+sentences = 3
+responses = 2
+[measure]
+prompts = 12
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "spec.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_becomes_every_run_with_its_own_options(tmp_path: Path) -> None:
+    text = """
+    models = ["smollm2", "world:markov"]
+    behaviors = ["agreeableness", "honesty"]
+    scenarios = ["measure", "probe"]
+    [options]
+    seed = 3
+    prompts = 20
+    [measure]
+    prompts = 30
+    [probe]
+    statements = 40
+    """
+    sweep = read_sweep(written(tmp_path, text))
+    labels = [run.label for run in sweep.runs]
+    assert labels == [
+        "measure · smollm2 · agreeableness", "measure · smollm2 · honesty", "probe · smollm2",
+        "measure · world:markov", "probe · world:markov",
+    ]  # fmt: skip
+    specs = [run.spec.model_dump() for run in sweep.runs]
+    assert [spec["seed"] for spec in specs] == [3] * 5
+    assert specs[0]["prompts"] == 30
+    assert specs[2]["behaviors"] == ("agreeableness", "honesty")
+    assert specs[2]["statements"] == 40
+    assert len({run.folder for run in sweep.runs}) == 5
+    assert {run.folder.parent for run in sweep.runs} == {Path("runs/spec")}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "accepted"),
+    [
+        ("models = [", "is not TOML", ""),
+        ("scenarios = ['measure']", "models = None", "a list of names"),
+        ("models = 'smollm2'\nscenarios = ['measure']", "models = 'smollm2'", 'models = ["smollm2"]'),
+        ("models = ['a', 'a']\nscenarios = ['measure']", "models = 'a'", "each name once"),
+        ("models = ['a']\nscenarios = ['mesure']", "scenarios = 'mesure'", ", ".join(SCENARIOS)),
+        ("model = ['a']\nscenarios = ['measure']", "model = ['a']", "did you mean models?"),
+        ("models = ['a']\nscenarios = ['measure']\noptions = 3", "options = 3", "a table"),
+        ("models = ['a']\nscenarios = ['measure']\n[options]\npromts = 3", "options.promts = 3", "did you mean prompts?"),
+        ("models = ['a']\nscenarios = ['measure']\n[measure]\nturns = 3", "measure.turns = 3", "responses"),
+        ("models = ['a']\nscenarios = ['measure']\n[converse]\nturns = 3", "[converse]", "measure"),
+        ("models = ['a']\nscenarios = ['measure']\n[options]\nprompts = 'many'", "prompts", "'many'"),
+        ("models = ['a']\nscenarios = ['measure']\n[options]\nprompts = 2", "prompts", "at least 5"),
+    ],
+)
+def test_a_bad_file_is_one_line_with_key_value_and_what_is_accepted(
+    tmp_path: Path, text: str, key: str, accepted: str
+) -> None:
+    with pytest.raises(BadSpec) as caught:
+        read_sweep(written(tmp_path, text))
+    message = str(caught.value)
+    assert str(tmp_path / "spec.toml") in message
+    assert key in message
+    assert accepted in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSpec, match=r"none\.toml cannot be read"):
+        read_sweep(tmp_path / "none.toml")
+
+
+def test_the_command_runs_all_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    written(tmp_path, WORLDS)
+    done = beb("sweep", "spec.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 finished" in done.stdout
+    assert "run 4 of 4: guardrail · world:coin" in done.stderr
+    assert done.stdout.count("markov") >= 2
+    assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
+    home = tmp_path / "runs" / "spec"
+    assert (home / "overview.html").stat().st_size > 10_000
+    folders = sorted(path.parent for path in home.glob(f"*/{RUN_FILE}"))
+    assert len(folders) == 4
+    assert all((folder / "report.html").is_file() for folder in folders)
+    before = {folder: content(folder) for folder in folders}
+    (folders[0] / RUN_FILE).unlink()
+    assert beb("sweep", "spec.toml", cwd=tmp_path).stdout == done.stdout
+    assert {folder: content(folder) for folder in folders} == before
+    spec = make_spec(GUARDRAIL.spec, {"model": "world:coin", "prompts": 8, "sentences": 3, "responses": 2})
+    run_experiment(GUARDRAIL, spec, tmp_path / "alone")
+    assert content(tmp_path / "alone") in before.values()
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    text = WORLDS.replace('"world:coin"', '"world:nowhere"')
+    done = beb("sweep", str(written(tmp_path, text)), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "2 of 4 finished" in done.stdout
+    assert "no result: measure · world:nowhere: UnknownName: unknown" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    def full(*_: object, progress: Progress | None = None, **__: object) -> None:
+        raise StoreFull("no space left")
+
+    monkeypatch.setattr(module, "run_experiment", full)
+    with pytest.raises(StoreFull):
+        carry_out(read_sweep(written(tmp_path, WORLDS), out=tmp_path), begun=lambda _, i: begun.append(i))
+    assert begun == [0]

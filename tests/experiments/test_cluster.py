@@ -1,0 +1,212 @@
+"""The same runs on a real Ray cluster of several nodes on this machine, with workers that die and nodes that join."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from interrupted import command, content
+
+from beb.errors import BadSpec, ClusterError
+from beb.experiments.cluster import MOST_LOSSES, RayCrew, RayExecutor, ray_executor
+from beb.experiments.execute import Crew, Progress
+from beb.experiments.experiment import Experiment, run_experiment
+from beb.experiments.measure import MEASURE
+from beb.experiments.spec import MeasureSpec, make_spec
+from beb.experiments.store import Store
+from beb.models.hardware import Hardware
+
+ray = pytest.importorskip(
+    "ray", reason="NOT TESTED: Ray is not installed, so --executor ray was not run; pip install ray, then run this again"
+)
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+
+SPEC = make_spec(MeasureSpec, {"model": "world:markov", "prompts": 64, "sentences": 4})
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes, with room for one worker each."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    found.add_node(**NODE)
+    ray.init(address=found.address, logging_level="error", log_to_driver=False)
+    try:
+        yield found
+    finally:
+        ray.shutdown()
+        found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run by the executor of this process."""
+    folder = tmp_path_factory.mktemp("here")
+    run_experiment(MEASURE, SPEC, folder)
+    return folder
+
+
+class Watched:
+    """A Ray executor that shows its crew, and has something done before each item begins."""
+
+    def __init__(self, before_item: Callable[[RayCrew, int], None], executor: RayExecutor | None = None) -> None:
+        self.executor = executor or RayExecutor()
+        self.before_item = before_item
+        self.begun = 0
+
+    @contextmanager
+    def crew(
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
+    ) -> Iterator[Crew]:
+        with self.executor.crew(experiment, spec, offline=offline, hardware=hardware, progress=progress) as crew:
+            assert isinstance(crew, RayCrew)
+            self.seen = crew
+            yield crew
+
+    def progress(self, _what: str, _done: float, total: float) -> None:
+        if total > 1:
+            self.begun += 1
+            self.before_item(self.seen, self.begun)
+
+
+def run(folder: Path, before_item: Callable[[RayCrew, int], None], executor: RayExecutor | None = None) -> RayCrew:
+    watched = Watched(before_item, executor)
+    run_experiment(MEASURE, SPEC, folder, executor=watched, progress=watched.progress)
+    return watched.seen
+
+
+def wait_for_two(crew: RayCrew, begun: int) -> None:
+    """Slow the work down until both nodes have done some of it."""
+    if begun > 5 and len(crew.carried) < 2:
+        time.sleep(0.2)
+
+
+def test_two_nodes_write_the_rows_of_one_process(cluster: Any, here: Path, tmp_path: Path) -> None:
+    crew = run(tmp_path / "there", wait_for_two)
+    assert content(tmp_path / "there") == content(here)
+    assert len(crew.carried) == 2
+    with Store.read(here) as store:
+        assert sum(crew.carried.values()) == len(store.done())
+
+
+def test_workers_that_are_killed_lose_and_double_nothing(cluster: Any, here: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill(crew: RayCrew, begun: int) -> None:
+        if begun in (6, 25):
+            for _, process in crew.placed:
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    crew = run(tmp_path / "there", kill)
+    assert len(set(killed)) >= 2
+    assert sum(crew.losses.values()) >= 2
+    assert content(tmp_path / "there") == content(here)
+
+
+def test_a_node_that_joins_is_used_and_one_that_leaves_is_not_missed(cluster: Any, here: Path, tmp_path: Path) -> None:
+    joined: list[Any] = []
+
+    def change(crew: RayCrew, begun: int) -> None:
+        if begun == 10:
+            joined.append(cluster.add_node(**NODE))
+        if begun > 10 and len(joined) == 1:
+            if crew.carried[joined[0].node_id] == 0:
+                time.sleep(0.2)
+            else:
+                cluster.remove_node(joined[0], allow_graceful=False)
+                joined.append(None)
+
+    crew = run(tmp_path / "there", change)
+    assert len(joined) == 2, "the node that joined got nothing to do"
+    assert crew.carried[joined[0].node_id] >= 1
+    assert content(tmp_path / "there") == content(here)
+
+
+def test_a_run_is_continued_by_another_executor(cluster: Any, here: Path, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(_crew: RayCrew, begun: int) -> None:
+        if begun == 12:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(tmp_path / "there", stop, RayExecutor(workers=1))
+    with Store.read(tmp_path / "there") as store:
+        assert 0 < len(store.done()) < 12
+    crew = run(tmp_path / "there", lambda *_: None)
+    assert content(tmp_path / "there") == content(here)
+    with Store.read(here) as store:
+        assert sum(crew.carried.values()) < len(store.done())
+
+
+def test_an_item_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) -> None:
+    def kill(crew: RayCrew, _begun: int) -> None:
+        for _, process in crew.placed:
+            os.kill(process, signal.SIGKILL)
+
+    class Killing(Watched):
+        """Kills whoever has been given the first item, again and again."""
+
+        @contextmanager
+        def crew(self, *args: Any, **options: Any) -> Iterator[Crew]:
+            with super().crew(*args, **options) as crew:
+                give = RayCrew._give
+
+                def give_and_kill(self: RayCrew, hand: Any, *what: Any) -> None:
+                    os.kill(hand.process, signal.SIGKILL)
+                    give(self, hand, *what)
+
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(RayCrew, "_give", give_and_kill)
+                    yield crew
+
+    with pytest.raises(ClusterError, match=f"gate has lost {MOST_LOSSES} workers"):
+        run_experiment(MEASURE, SPEC, tmp_path, executor=Killing(kill))
+
+
+def test_the_command_spreads_a_run(cluster: Any, here: Path, tmp_path: Path) -> None:
+    options = ["--model", "world:markov", "--prompts", "64", "--sentences", "4", "--executor"]
+    where = f"ray:address={cluster.address},workers=2"
+    done = subprocess.run(
+        command(tmp_path / "run", [*options, where]), capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert content(tmp_path / "run") == content(here)
+    done = subprocess.run(
+        command(tmp_path / "none", [*options, "ray:address=127.0.0.1:1"]), capture_output=True, text=True, check=False,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == ClusterError.exit_code, done.stderr
+    assert "no Ray cluster at 127.0.0.1:1" in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_worker_refuses_is_said_here(cluster: Any, tmp_path: Path) -> None:
+    refused = make_spec(MeasureSpec, {"model": "world:markov", "scorer": "likelihood"})
+    with pytest.raises(BadSpec, match="--scorer 'likelihood' does not fit a world"):
+        run_experiment(MEASURE, refused, tmp_path, executor=RayExecutor())
+
+
+def test_options_of_the_cluster_are_read() -> None:
+    assert ray_executor("") == RayExecutor()
+    assert ray_executor("address=10.0.0.1:6379,workers=4,cpus=2,gpus=0.5") == RayExecutor("10.0.0.1:6379", 4, 2.0, 0.5)
+    for wrong in ("workers=many", "colour=red", "cpus=-1", "address="):
+        with pytest.raises(BadSpec, match=r"accepted: address=HOST:PORT, workers=N"):
+            ray_executor(wrong)

@@ -1,0 +1,128 @@
+"""What is predicted before a run is what the run then does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beb.errors import BadSpec
+from beb.experiments.calibration import calibrate
+from beb.experiments.experiment import Here, run_experiment
+from beb.experiments.forecast import Rates, fitting_tokens, forecast_rated, given_rates
+from beb.experiments.imaginary import Lengths
+from beb.experiments.rehearsal import MOST_PROMPTS, rehearse
+from beb.experiments.registry import named_experiment
+from beb.experiments.spec import make_spec
+from beb.experiments.store import Store
+from beb.experiments.subjects import Places
+from beb.experiments.sweep import sweep_of
+
+WITHIN = 0.25
+TABLES = ("prompts", "responses", "turns")
+TOLD = {
+    "read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0, "weights_gib": 130.0, "gpus": 2,
+}  # fmt: skip
+
+
+def sampled(folder: Path) -> int:
+    with Store.read(folder) as store:
+        return sum(len(row["token_ids"]) for table in TABLES for row in store.rows(table))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("measure", {"prompts": 40, "sentences": 5}),
+        ("measure", {"prompts": 90, "sentences": 4, "responses": 3}),
+        ("guardrail", {"prompts": 40, "sentences": 4}),
+        ("converse", {"prompts": 40, "turns": 3, "format": "plain"}),
+        ("best-of", {"prompts": 20, "sentences": 3, "responses": 8}),
+        ("personas", {"texts": 60, "prompts": 30, "sentences": 3}),
+    ],
+)
+def test_the_tokens_that_a_world_samples_are_foreseen(tmp_path: Path, name: str, options: Mapping[str, Any]) -> None:
+    experiment = named_experiment(name)
+    world = "world:personas" if name == "personas" else "world:markov"
+    spec = make_spec(experiment.spec, {**options, "model": world})
+    speed, can_chat = calibrate(experiment, spec, offline=True)
+    work = rehearse(experiment, spec, speed.lengths, can_chat=can_chat)
+    run_experiment(experiment, spec, tmp_path)
+    with Store.read(tmp_path) as store:
+        assert {each.item.key for each in work} == store.done()
+        n_judged = sum(len(store.rows(table)) for table in ("prompt_scores", "response_scores", "turn_scores"))
+    assert sum(each.sampled for each in work) == pytest.approx(sampled(tmp_path), rel=WITHIN)
+    assert (sum(each.judged for each in work) > 0) == (n_judged > 0)
+    assert set(speed.paces) >= {each.item.kind for each in work}
+    assert speed.seconds(work) > 0
+
+
+@pytest.mark.parametrize("name", ["measure", "guardrail", "best-of"])
+def test_the_tokens_that_a_checkpoint_reads_are_foreseen(shop: Path, tmp_path: Path, name: str) -> None:
+    """Counted where they are read, in the decoder of a small checkpoint, without its padding."""
+    import torch
+
+    experiment = replace(named_experiment(name), analyse=lambda _: None)  # the texts of so small a model have no labels
+    spec = make_spec(
+        experiment.spec,
+        {"model": "target", "behavior": "./verbs", "prompts": 24, "sentences": 4, "scorer": "labels:labels.csv",
+         "adapter_steps": 20, "max_sentence_tokens": 16},
+    )  # fmt: skip
+    speed, can_chat = calibrate(experiment, spec, offline=True)
+    work = rehearse(experiment, spec, speed.lengths, can_chat=can_chat)
+    loaded = experiment.load(spec, Places(shop / "cache", True), lambda *_: None)
+    target = getattr(loaded, "subjects", loaded).target
+    counted = 0
+
+    def count(_module: Any, args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+        nonlocal counted
+        ids = given.get("input_ids", args[0] if args else None)
+        counted += ids.numel() if torch.is_tensor(ids) else 0
+
+    handle = target.weights.decoder.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        run_experiment(experiment, spec, tmp_path, executor=Here(loaded))
+    finally:
+        handle.remove()
+    n_sampled = sampled(tmp_path)
+    assert sum(each.sampled for each in work) == pytest.approx(n_sampled, rel=WITHIN)
+    foreseen = sum(each.read + each.sampled for each in work)
+    assert foreseen == pytest.approx(counted, rel=WITHIN)
+
+
+def test_a_long_plan_is_foreseen_from_a_part_of_it() -> None:
+    experiment = named_experiment("measure")
+    one, ten = (
+        rehearse(experiment, make_spec(experiment.spec, {"prompts": n}), Lengths())
+        for n in (MOST_PROMPTS, 10 * MOST_PROMPTS)
+    )
+    for what in ("read", "sampled", "judged"):
+        a, b = (sum(getattr(each, what) for each in work if each.item.kind != "gate") for work in (one, ten))
+        assert b == pytest.approx(10 * a, rel=0.02)
+
+
+def test_hours_follow_from_the_rates_that_are_given() -> None:
+    def forecast(behaviors: list[str], **changes: Any) -> Any:
+        given = {"models": ["large"], "behaviors": behaviors, "scenarios": ["measure"], "options": {"prompts": 40}}
+        runs = sweep_of(given, "here", name="x").runs
+        return forecast_rated(runs, Rates(**{**TOLD, **changes})), runs
+
+    one, runs = forecast(["agreeableness"])
+    fit = 3 * fitting_tokens(runs[0].spec) / 4000
+    assert one.seconds == pytest.approx(one.read / 4000 + one.sampled / 800 + one.judged / 5000 + fit)
+    assert fitting_tokens(runs[0].spec) == 2 * 30 * 8 * 64
+    two, _ = forecast(["agreeableness", "honesty"])
+    assert (two.n_runs, two.seconds, two.read) == (2, pytest.approx(2 * one.seconds), 2 * one.read)
+    longer, _ = forecast(["agreeableness"], sentence_tokens=28, reply_tokens=40)
+    assert longer.sampled == pytest.approx(2 * one.sampled)
+    assert forecast(["agreeableness"], kv_kib_per_token=320)[0].memory_bytes > one.memory_bytes == 130 * 2**30
+
+
+def test_a_wrong_rate_is_one_line() -> None:
+    with pytest.raises(BadSpec, match=r"here: rates\.read_persecond = 3; accepted: did you mean read_per_second\?"):
+        given_rates({"read_persecond": 3}, "here")
+    with pytest.raises(BadSpec, match="sampled_per_second"):
+        given_rates({**TOLD, "sampled_per_second": 0}, "here")
