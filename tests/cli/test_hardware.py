@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("measure", "guardrail", "converse", "best-of", "personas", "probe", "compare --align")
+COMMANDS = ("measure", "guardrail", "converse", "best-of", "personas", "probe", "compare --align", "plan")
 
 
 def beb(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

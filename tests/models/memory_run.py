@@ -19,10 +19,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from beb.errors import OutOfMemory
 from beb.interfaces.language_model import Completion, Failure, SampleRequest
+from beb.models import memory
 from beb.models.components import persona_component
 from beb.models.hardware import Hardware
 from beb.models.huggingface import HuggingFaceModel, wrap
-from beb.models import memory
 from beb.models.memory import Memory
 from beb.models.quiet import quiet_loading
 from beb.models.scoring import score_sequences

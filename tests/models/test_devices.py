@@ -70,6 +70,13 @@ def test_budgets_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert place(Hardware("cuda:all"), torch.bfloat16).options["max_memory"] == {0: 30 * 2**30, 1: 30 * 2**30}
 
 
+def test_several_gpus_without_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(BadSpec, match=r"--device cuda:all needs accelerate.*\[gpus\]"):
+        place(Hardware("cuda:all"), torch.float32)
+
+
 def test_arithmetic_that_the_device_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any) -> None:
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'")
@@ -156,7 +163,7 @@ def test_weights_without_a_place_are_refused(
     class ToDisk(Placement):
         @property
         def options(self) -> dict[str, Any]:
-            return {"device_map": {**SPREAD, "model.norm": "disk"}, "offload_folder": str(tmp_path)}
+            return {"device_map": {**SPREAD, "lm_head": "cpu", "model.norm": "disk"}, "offload_folder": str(tmp_path)}
 
     monkeypatch.setattr(huggingface, "place", lambda *_: ToDisk(torch.device("cpu"), "auto"))
     with pytest.raises(

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 VOCABULARY, LENGTH = 262_144, 4096
 FIXED = 160 * MIB
-"""Besides libraries, weights and budget: the kernels that oneDNN compiles, one for each shape of a matrix product (at most
-1024 are kept), the tokenizer, the allocator's leftovers."""
+"""Besides libraries, weights and budget: the kernels that oneDNN compiles, one for each shape of a matrix product (it
+keeps 1024 at most), the tokenizer, the allocator's leftovers."""
 
 Run = Callable[..., dict[str, Any]]
 

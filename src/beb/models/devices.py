@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ def place(hardware: Hardware, dtype: torch.dtype) -> Placement:
     """
     if hardware.device == ALL_GPUS:
         _require_cuda(ALL_GPUS)
+        _require_accelerate()
         return Placement(torch.device("cuda:0"), "auto", _shared_out(hardware))
     device = resolve_device(hardware.device)
     _require_arithmetic(device, dtype)
@@ -99,6 +101,13 @@ def _has_mps() -> bool:
 def _require_cuda(name: str) -> None:
     if not torch.cuda.is_available():
         raise BadSpec(f"--device {name}: torch finds no CUDA GPU here; use --device auto or cpu")
+
+
+def _require_accelerate() -> None:
+    if importlib.util.find_spec("accelerate") is None:
+        raise BadSpec(
+            f"--device {ALL_GPUS} needs accelerate, which is not installed; install behavior-expectation-bounds[gpus]"
+        )
 
 
 def _shared_out(hardware: Hardware) -> dict[int, int]:
