@@ -9,6 +9,7 @@
     │   ├── NotAModel           the path or file holds no loadable model
     │   ├── AdapterMismatch     the adapter was made for another base
     │   ├── NumericalFailure    NaN or infinite logits
+    │   ├── OutOfMemory         not even the smallest batch fits
     │   ├── ContextTooShort     the prompt does not fit in the context window
     │   ├── NoChatTemplate      the tokenizer has none
     │   ├── TokenizerMismatch   exact divergences need one shared tokenizer
@@ -83,6 +84,10 @@ class AdapterMismatch(ModelError):
 
 class NumericalFailure(ModelError):
     """The model returned NaN or infinite logits."""
+
+
+class OutOfMemory(ModelError):
+    """Memory ran out; where it can, the model goes on with a smaller batch."""
 
 
 class ContextTooShort(ModelError):

@@ -21,6 +21,7 @@ from beb.experiments.experiment import Experiment, run_experiment
 from beb.experiments.measure import MEASURE
 from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.store import Store
+from beb.models.hardware import Hardware
 
 ray = pytest.importorskip(
     "ray", reason="NOT TESTED: Ray is not installed, so --executor ray was not run; pip install ray, then run this again"
@@ -64,9 +65,15 @@ class Watched:
 
     @contextmanager
     def crew(
-        self, experiment: Experiment[Any, Any, Any], spec: Any, *, offline: bool, progress: Progress | None
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
     ) -> Iterator[Crew]:
-        with self.executor.crew(experiment, spec, offline=offline, progress=progress) as crew:
+        with self.executor.crew(experiment, spec, offline=offline, hardware=hardware, progress=progress) as crew:
             assert isinstance(crew, RayCrew)
             self.seen = crew
             yield crew

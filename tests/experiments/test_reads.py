@@ -18,6 +18,7 @@ from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.remote import Recipe, RemoteWorker
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
+from beb.models.hardware import Hardware
 
 SMALL = {"model": "world:markov", "prompts": 24, "sentences": 3}
 RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -68,9 +69,15 @@ class Backwards:
 
     @contextmanager
     def crew(
-        self, experiment: Experiment[Any, Any, Any], spec: Any, *, offline: bool, progress: Progress | None
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
     ) -> Iterator[Crew]:
-        self.crews.append(BackwardsCrew(Recipe(experiment.name, spec.model_dump(mode="json"), offline), 2))
+        self.crews.append(BackwardsCrew(Recipe(experiment.name, spec.model_dump(mode="json"), offline, hardware), 2))
         yield self.crews[-1]
 
 

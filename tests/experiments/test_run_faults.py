@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from interrupted import command, content, items_done, run
 
 from beb.errors import StoreBusy, StoreFull
 from beb.experiments.store import RUN_FILE, Store
+from interrupted import command, content, items_done, run
 
 KILLS = 30
 DROP_FROM_BOUNDING_SET, OVERRIDE_RIGHTS = 24, 1  # of prctl(2), and of capabilities(7)

@@ -41,6 +41,8 @@ def best_of(
     epsilon: options.Epsilon = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
     executor: options.Executor = "local",
 ) -> None:
@@ -55,7 +57,10 @@ def best_of(
         adapter_steps=adapter_steps, epsilon=epsilon, level=level, seed=seed,
         best_of=_numbers(sizes) if sizes is not None else None,
     )  # fmt: skip
-    run_command(BEST_OF, chosen, out, quick=quick, offline=offline, executor=executor)
+    run_command(
+        BEST_OF, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip
 
 
 def _numbers(given: str) -> tuple[int, ...]:

@@ -55,6 +55,8 @@ def compare(
     max_sentence_tokens: options.MaxSentenceTokens = None,
     adapter_steps: options.AdapterSteps = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Compare measurements: what differs, and whether alignment lowers alpha and raises beta."""
@@ -62,7 +64,7 @@ def compare(
         model=model, behavior=behavior, prompts=prompts, sentences=sentences, responses=responses, negative=negative,
         positive=positive, scorer=scorer, undesired=undesired or None, lead=lead, dtype=dtype,
         max_sentence_tokens=max_sentence_tokens, adapter_steps=adapter_steps, seed=seed, quick=quick or None,
-        offline=offline or None,
+        offline=offline or None, device=device, memory_budget=memory_budget,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
     if align:
@@ -89,11 +91,14 @@ def _align(given: dict[str, Any], out: Path | None, *, json: bool) -> None:
     from beb.experiments.spec import MeasureSpec, make_spec
 
     quick, offline = given.pop("quick", False), given.pop("offline", False)
+    hardware = options.hardware(given.pop("device", None), given.pop("memory_budget", None))
     spec = make_spec(MeasureSpec, {**SIZE, **(QUICK if quick else {}), **given})
     first, _ = aligned_specs(spec.model, spec.behavior, spec)
     folder = out or align_folder(first, quick=quick)
     with ProgressBar(Console(stderr=True)) as bar:
-        found = compare_aligned(spec.model, spec.behavior, spec=spec, out=folder, offline=offline, progress=bar)
+        found = compare_aligned(
+            spec.model, spec.behavior, spec=spec, out=folder, offline=offline, hardware=hardware, progress=bar
+        )
     _show(found, folder / FILE, json=json)
 
 

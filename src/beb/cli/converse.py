@@ -42,6 +42,8 @@ def converse(
     delta: options.Delta = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
     executor: options.Executor = "local",
 ) -> None:
@@ -56,4 +58,7 @@ def converse(
         positive=positive, scorer=scorer, lead=lead, dtype=dtype, kl=kl, max_sentence_tokens=max_sentence_tokens,
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
     )  # fmt: skip
-    run_command(CONVERSE, chosen, out, quick=quick, offline=offline, executor=executor)
+    run_command(
+        CONVERSE, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

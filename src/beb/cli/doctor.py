@@ -30,6 +30,8 @@ def parity(
     dtype: options.Dtype = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Compare the log-probabilities that two backends give to the same token ids; exits with 1 if they differ."""
@@ -42,7 +44,8 @@ def parity(
         raise BadSpec(f"--model was given {len(model)} times; parity compares two: give it twice")
     chosen = options.given(seed=seed, level=level)
     spec = ParitySpec(texts=texts, sentences=sentences, tolerance=tolerance, **chosen)
-    first, second = (load_model(name, dtype=dtype or "fp32", offline=offline) for name in model)
+    hardware = options.hardware(device, memory_budget)
+    first, second = (load_model(name, dtype=dtype or "fp32", offline=offline, hardware=hardware) for name in model)
     found = compared(first, second, spec=spec)
     _print(found)
     raise typer.Exit(0 if found.agree else 1)

@@ -40,6 +40,8 @@ def guardrail(
     delta: options.Delta = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
     executor: options.Executor = "local",
 ) -> None:
@@ -55,4 +57,7 @@ def guardrail(
         adapter_steps=adapter_steps, epsilon=epsilon, delta=delta, level=level, seed=seed,
         systems=tuple(parse_system(entry) for entry in system) if system else None,
     )  # fmt: skip
-    run_command(GUARDRAIL, chosen, out, quick=quick, offline=offline, executor=executor)
+    run_command(
+        GUARDRAIL, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

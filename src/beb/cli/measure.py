@@ -33,6 +33,8 @@ def measure(
     delta: options.Delta = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
     executor: options.Executor = "local",
 ) -> None:
@@ -50,4 +52,7 @@ def measure(
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
     experiment = CHAT_API if is_chat_api(model) else MEASURE
-    run_command(experiment, chosen, out, quick=quick, offline=offline, executor=executor)
+    run_command(
+        experiment, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from beb.models.hardware import Hardware
 
 Model = Annotated[
     str,
@@ -35,7 +38,15 @@ Undesired = Annotated[
 Lead = Annotated[
     str | None, typer.Option(help="Opening text of the plain format, not scored. [default: Here is what I think.]")
 ]
-Dtype = Annotated[str | None, typer.Option(help="fp32 or bf16 weights. [default: fp32]")]
+Dtype = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16 weights. [default: fp32]")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:N, mps, or cuda:all (spread over several GPUs). [default: auto]"),
+]
+MemoryBudget = Annotated[
+    str | None,
+    typer.Option(help="Memory besides the weights, as 512MiB or 4GiB. [default: 2GiB; on a CUDA GPU half of the rest]"),
+]
 Kl = Annotated[
     str | None,
     typer.Option(
@@ -62,3 +73,10 @@ Quick = Annotated[bool, typer.Option("--quick", help="A smaller run, to see that
 def given(**options: Any) -> dict[str, Any]:
     """The options that the user gave, by the specification's names."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def hardware(device: str | None, memory_budget: str | None) -> Hardware:
+    """Where models run, as given. Raises: BadSpec."""
+    from beb.models.hardware import Hardware
+
+    return Hardware.given(device, memory_budget)

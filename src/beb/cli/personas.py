@@ -42,6 +42,8 @@ def personas(
     epsilon: options.Epsilon = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
     executor: options.Executor = "local",
 ) -> None:
@@ -60,7 +62,10 @@ def personas(
         max_sentence_tokens=max_sentence_tokens, epsilon=epsilon, level=level, seed=seed,
         formats=tuple(part.strip() for part in formats.split(",")) if formats is not None else None,
     )  # fmt: skip
-    run_command(PERSONAS, chosen, out, quick=quick, offline=offline, executor=executor)
+    run_command(
+        PERSONAS, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip
 
 
 @app.command("trace")
@@ -74,6 +79,8 @@ def trace(
     personas_file: PersonaFile = None,
     out: options.Out = None,
     dtype: options.Dtype = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Posterior weights of the personas along a text, sentence by sentence."""
@@ -85,7 +92,7 @@ def trace(
         raise BadSpec("give either TEXT or --file, and not both")
     who = read_personas(personas_file) if personas_file is not None else None
     chosen = trace_options(text if file is None else _read(file), run=run, model=model, personas=who, dtype=dtype)  # type: ignore[arg-type]
-    run_command(TRACE, chosen, out, offline=offline)
+    run_command(TRACE, chosen, out, offline=offline, hardware=options.hardware(device, memory_budget))
 
 
 def _read(path: Path) -> str:

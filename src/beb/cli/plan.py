@@ -27,8 +27,11 @@ def plan(
     sentences: options.Sentences = None,
     responses: options.Responses = None,
     behaviors: Annotated[
-        int | None, typer.Option(help="Count each run of one behavior so many times, as if there were so many behaviors.", min=1)
+        int | None,
+        typer.Option(help="Count each run of one behavior so many times, as if there were so many behaviors.", min=1),
     ] = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Predict tokens, hours, memory and cost of runs: from the rates in [rates], or by timing a few small items."""
@@ -42,9 +45,12 @@ def plan(
         given = {"models": [model], "behaviors": [behavior], "scenarios": [scenario], "options": chosen}
         sweep = sweep_of(given, "beb plan", name="plan")
     elif any(value is not None for value in (prompts, sentences, responses)):
-        raise BadSpec(f"{spec} and options were given; write prompts, sentences and responses into [options] of the file")
+        raise BadSpec(
+            f"{spec} and options were given; write prompts, sentences and responses into [options] of the file"
+        )
     else:
         sweep = read_sweep(spec)
+    hardware = options.hardware(device, memory_budget)
     rates = given_rates(sweep.rates, str(spec)) if sweep.rates else None
     found: list[Forecast] = []
     with ProgressBar(Console(stderr=True)) as bar:
@@ -54,7 +60,9 @@ def plan(
             if rates is not None:
                 found.append(forecast_rated(runs, rates))
                 continue
-            speed, can_chat = calibrate(runs[0].experiment, runs[0].spec, offline=offline, progress=bar)
+            speed, can_chat = calibrate(
+                runs[0].experiment, runs[0].spec, offline=offline, hardware=hardware, progress=bar
+            )
             found.append(forecast_measured(runs, speed, can_chat=can_chat))
             bar.next_job()
     _print(found, rates, Console())
@@ -79,7 +87,9 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
     console.print(table, highlight=False)
     lines = ["Time and memory are those of one worker."]
     if rates is None:
-        lines += ["Measured by timing small items on this machine; components that had to be fitted are in the cache now."]
+        lines += [
+            "Measured by timing small items on this machine; components that had to be fitted are in the cache now."
+        ]
         lines += ["Intervals and reports take a little more."]
     else:
         hours = seconds / 3600 * rates.gpus
@@ -94,11 +104,12 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
 
 
 def _count(n: float) -> str:
-    return next((f"{n / size:.3g} {unit}" for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if n >= size), f"{n:.0f}")
+    return next(
+        (f"{n / size:.3g} {unit}" for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if n >= size), f"{n:.0f}"
+    )
 
 
 def _time(seconds: float) -> str:
     if seconds < 60 * MINUTES_BELOW_HOURS:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 3600 * MINUTES_BELOW_HOURS else f"{seconds / 3600:,.1f} h"
-

@@ -29,6 +29,8 @@ def probe(
     dtype: options.Dtype = None,
     level: options.Level = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
     executor: options.Executor = "local",
 ) -> None:
@@ -41,4 +43,7 @@ def probe(
         behaviors=tuple(behavior) if behavior else None, statements=statements, layer=layer, dtype=dtype, level=level,
         seed=seed,
     )  # fmt: skip
-    run_command(PROBE, chosen, out, quick=quick, offline=offline, executor=executor)
+    run_command(
+        PROBE, chosen, out, quick=quick, offline=offline, executor=executor,
+        hardware=options.hardware(device, memory_budget),
+    )  # fmt: skip

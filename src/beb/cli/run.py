@@ -18,6 +18,7 @@ from beb.experiments.execute import Executor
 from beb.experiments.experiment import Experiment, default_folder, run_experiment
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
+from beb.models.hardware import Hardware
 from beb.report.html import write_report
 
 
@@ -28,6 +29,7 @@ def run_command(
     *,
     quick: bool = False,
     offline: bool = False,
+    hardware: Hardware | None = None,
     executor: str = "local",
 ) -> None:
     """Run an experiment or continue it, write its report, print its summary."""
@@ -36,7 +38,9 @@ def run_command(
     spec = make_spec(experiment.spec, options)
     folder = out or default_folder(experiment.name, spec, quick=quick)
     with ProgressBar(Console(stderr=True)) as bar:
-        result = run_experiment(experiment, spec, folder, offline=offline, progress=bar, executor=where)
+        result = run_experiment(
+            experiment, spec, folder, offline=offline, hardware=hardware, progress=bar, executor=where
+        )
     console = Console()
     with Store.read(folder) as store:
         path = write_report(store, result, folder / "report.html")

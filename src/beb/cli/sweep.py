@@ -29,8 +29,12 @@ FIGURES = {
 
 def sweep(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="Models, behaviors, scenarios and their options.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: runs/NAME, by the file's name]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs. [default: runs/NAME, by the file's name]")
+    ] = None,
     executor: options.Executor = "local",
+    device: options.Device = None,
+    memory_budget: options.MemoryBudget = None,
     offline: options.Offline = False,
 ) -> None:
     """Carry out many runs as one plan, or continue it; one table and one page about all of them at the end."""
@@ -38,7 +42,7 @@ def sweep(
     from beb.cli.run import executor_of
     from beb.experiments.sweep import PlannedRun, carry_out, read_sweep
 
-    where = executor_of(executor)
+    where, hardware = executor_of(executor), options.hardware(device, memory_budget)
     plan = read_sweep(spec, out=out)
     errors = Console(stderr=True)
 
@@ -47,7 +51,7 @@ def sweep(
         errors.print(f"run {i + 1} of {len(plan.runs)}: {run.label}", highlight=False, soft_wrap=True)
 
     with ProgressBar(errors) as bar:
-        outcomes = carry_out(plan, offline=offline, executor=where, progress=bar, begun=begun)
+        outcomes = carry_out(plan, offline=offline, executor=where, hardware=hardware, progress=bar, begun=begun)
     console = Console()
     _tell(outcomes, console)
     if any(outcome.error for outcome in outcomes):

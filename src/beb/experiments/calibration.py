@@ -26,6 +26,7 @@ from beb.experiments.store import Store
 from beb.experiments.subjects import Places, Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
+from beb.models.hardware import Hardware
 
 SIZES = (1, 3, 12)
 """Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's."""
@@ -33,16 +34,21 @@ SAMPLE_TEXT = "I would rather tell people what I really think of them than what 
 
 
 def calibrate(
-    experiment: Experiment[Any, Any, Any], spec: ModelSpec, *, offline: bool, progress: Progress | None = None
+    experiment: Experiment[Any, Any, Any],
+    spec: ModelSpec,
+    *,
+    offline: bool,
+    hardware: Hardware | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Speed, bool]:
     """The speed of this machine at runs like this one, and whether the target has a chat template.
 
-    What has to be fitted is fitted, and stays in the cache for the run itself.
+    What has to be fitted is fitted, and stays in the cache for the run itself. hardware: as for the run itself.
     Raises: what loading and the items raise.
     """
     notify = progress or silent
     started = time.perf_counter()
-    loaded = experiment.load(spec, Places(cache_folder(), offline), notify)
+    loaded = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), notify)
     meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **experiment.meta(spec, loaded)}
     loading = time.perf_counter() - started
     items = _chosen(experiment.plan(spec, meta), experiment.reads)

@@ -18,6 +18,7 @@ from beb.experiments.plan import Item
 from beb.experiments.registry import known_experiments
 from beb.experiments.remote import Recipe, RemoteWorker
 from beb.experiments.store import Rows, Store, differences
+from beb.models.hardware import Hardware
 
 MOST_LOSSES = 3
 """Workers that one item, or loading, may lose before the run stops."""
@@ -41,12 +42,18 @@ class RayExecutor:
 
     @contextmanager
     def crew(
-        self, experiment: Experiment[Any, Any, Any], spec: Any, *, offline: bool, progress: Progress | None
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
     ) -> Iterator[Crew]:
         """See `beb.experiments.execute.Executor`. Raises: ClusterError, and what loading raises on the workers."""
         if experiment.name not in known_experiments():
             raise ClusterError(f"workers know {', '.join(known_experiments())} by name, and not {experiment.name!r}")
-        recipe = Recipe(experiment.name, spec.model_dump(mode="json"), offline)
+        recipe = Recipe(experiment.name, spec.model_dump(mode="json"), offline, hardware)
         with _connected(self.address) as ray:
             crew = RayCrew(ray, recipe, self._share(ray), self.workers, progress or silent)
             try:
@@ -148,7 +155,9 @@ class _Far:
             return error
         return self._worker.meta
 
-    def run(self, meta: Mapping[str, Any], item: Item, keys: Sequence[str], *rows: Rows) -> tuple[Rows, float] | BebError:
+    def run(
+        self, meta: Mapping[str, Any], item: Item, keys: Sequence[str], *rows: Rows
+    ) -> tuple[Rows, float] | BebError:
         """Rows and seconds. keys, rows: what the item reads."""
         assert self._worker is not None
         started = time.perf_counter()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from beb.experiments.plan import Item
 from beb.experiments.reads import Reads, needed_items
 from beb.experiments.store import Rows, Store
+from beb.models.hardware import Hardware
 
 Progress = Callable[[str, float, float], None]
 """Called with what is being done, the work finished so far and the whole work (any one unit)."""
@@ -70,10 +71,11 @@ class Executor(Protocol):
     """Where items are carried out: here (`beb.experiments.local`), or on a cluster (`beb.experiments.cluster`)."""
 
     def crew(
-        self, experiment: Any, spec: Any, *, offline: bool, progress: Progress | None
+        self, experiment: Any, spec: Any, *, offline: bool, hardware: Hardware, progress: Progress | None
     ) -> AbstractContextManager[Crew]:
         """A crew that has loaded what the specification names.
 
+        hardware: of each worker; one on another machine finds out there what "auto" is.
         Raises: what the experiment's `load` and `prepare` raise.
         """
         ...

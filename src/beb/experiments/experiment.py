@@ -19,6 +19,7 @@ from beb.experiments.store import RUN_FILE, Store
 from beb.experiments.subjects import Places, Subjects, versions
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
+from beb.models.hardware import Hardware
 
 CHAT_EXTRA_TOKENS = 128  # template and question
 
@@ -81,12 +82,18 @@ class Here:
 
     @contextmanager
     def crew(
-        self, experiment: Experiment[Any, Any, Any], spec: Any, *, offline: bool, progress: Progress | None
+        self,
+        experiment: Experiment[Any, Any, Any],
+        spec: Any,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        progress: Progress | None,
     ) -> Iterator[Crew]:
         """See `beb.experiments.execute.Executor`."""
         loaded = self.loaded
         if loaded is None:
-            loaded = experiment.load(spec, Places(cache_folder(), offline), progress or silent)
+            loaded = experiment.load(spec, Places(cache_folder(), offline, hardware), progress or silent)
         yield HereCrew(experiment.meta(spec, loaded), lambda store: experiment.worker(spec, loaded, store))
 
 
@@ -96,20 +103,30 @@ def run_experiment(
     folder: Path,
     *,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> AnyResult:
     """Run, or continue or just re-read the run in `folder` if it has the same specification.
 
-    folder: of the run; made if absent. offline: never fetch anything. progress: see `beb.experiments.execute`.
-    executor: where the work is done (default: in this process); the rows are the same.
+    folder: of the run; made if absent. offline: never fetch anything. hardware: where models run, and in how much
+    memory; it is no part of the specification. progress: see `beb.experiments.execute`. executor: where the work is
+    done (default: in this process); the rows are the same.
     Returns: the experiment's record, computed from the stored rows alone.
     Raises: any `beb.errors` kind; finished items stay in the store.
     """
     finished = _finished(experiment, spec, folder)
     if finished is not None:
         return finished
-    return _run(experiment, spec, folder, executor or Here(), offline=offline, progress=progress)
+    return _run(
+        experiment,
+        spec,
+        folder,
+        executor or Here(),
+        offline=offline,
+        hardware=hardware or Hardware(),
+        progress=progress,
+    )
 
 
 def run_with_subjects(
@@ -121,7 +138,7 @@ def run_with_subjects(
     progress: Progress | None = None,
 ) -> AnyResult:
     """As `run_experiment`, with models, scorer and statements that are loaded already."""
-    return _run(experiment, spec, folder, Here(subjects), offline=True, progress=progress)
+    return _run(experiment, spec, folder, Here(subjects), offline=True, hardware=Hardware(), progress=progress)
 
 
 def _run(
@@ -131,9 +148,10 @@ def _run(
     executor: Executor,
     *,
     offline: bool,
+    hardware: Hardware,
     progress: Progress | None,
 ) -> AnyResult:
-    with executor.crew(experiment, spec, offline=offline, progress=progress) as crew:
+    with executor.crew(experiment, spec, offline=offline, hardware=hardware, progress=progress) as crew:
         meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **crew.meta}
         with Store.open(folder, meta) as store:
             items = experiment.plan(spec, store.meta())

@@ -18,13 +18,15 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.loading import load_subjects
 from beb.experiments.measurement import Measurement
 from beb.experiments.plan import plan_measure
 from beb.experiments.reads import all_of, of_components, of_measure
 from beb.experiments.spec import MeasureSpec, make_spec
-from beb.experiments.subjects import Subjects, load_subjects
+from beb.experiments.subjects import Subjects
 from beb.experiments.work import MeasureWorker
 from beb.interfaces.language_model import LanguageModel
+from beb.models.hardware import Hardware
 from beb.models.server_address import is_chat_api
 
 
@@ -64,6 +66,7 @@ def measure(
     spec: MeasureSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> Measurement:
     """Measure how far a model is from misbehaving, and what it would take.
@@ -71,6 +74,7 @@ def measure(
     model: target, as `beb.load_model` takes it, or "world:NAME". behavior: as `beb.load_behavior` takes it.
     spec: everything else; its model and behavior are replaced by the two arguments. out: run folder (default:
     runs/MODEL-BEHAVIOR); an interrupted run there is continued. offline: never fetch anything.
+    hardware: where models run, in how much memory (a GPU if there is one, in 2 GiB besides the weights, by default).
     Returns: a Measurement; `result.beta.value, .low, .high`, `result.to_frame()`.
     Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Definitions 1-5, Theorems 1 and 5, Section 4.
@@ -79,4 +83,4 @@ def measure(
         raise BadSpec(f"{model!r} is a chat API; use beb.experiments.chat_api.experiment.measure_chat_api")
     complete = make_spec(MeasureSpec, (spec or MeasureSpec()).model_dump() | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(MEASURE.name, complete)
-    return run_experiment(MEASURE, complete, folder, offline=offline, progress=progress)
+    return run_experiment(MEASURE, complete, folder, offline=offline, hardware=hardware, progress=progress)

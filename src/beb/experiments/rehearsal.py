@@ -13,13 +13,14 @@ from beb.errors import BebError
 from beb.experiments.experiment import Experiment
 from beb.experiments.guardrail.experiment import GuardrailSubjects
 from beb.experiments.imaginary import ImaginaryScorer, Lengths, Tally, imaginary_models
+from beb.experiments.loading import MOST_HELD_OUT, TRAIN_STATEMENTS_FOR_THRESHOLD
 from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.plan import Item
 from beb.experiments.probe.spec import ProbeSpec
 from beb.experiments.spec import ModelSpec, RunSpec
 from beb.experiments.store import Store
-from beb.experiments.subjects import MOST_HELD_OUT, TRAIN_STATEMENTS_FOR_THRESHOLD, Poles, Subjects
+from beb.experiments.subjects import Poles, Subjects
 from beb.worlds.persona_world import get_persona_world
 
 MOST_PROMPTS = 48

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from beb.experiments.execute import Worker
@@ -13,15 +13,21 @@ from beb.experiments.registry import named_experiment
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Places
 from beb.models.cachedir import cache_folder
+from beb.models.hardware import Hardware
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a worker needs to know to load everything. experiment: its name. spec: JSON values. offline: fetch nothing."""
+    """What a worker needs to know to load everything.
+
+    experiment: its name. spec: JSON values. offline: fetch nothing. hardware: where it runs its models; "auto" is found
+    out on its own machine.
+    """
 
     experiment: str
     spec: Mapping[str, Any]
     offline: bool
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 class RemoteWorker:
@@ -30,7 +36,9 @@ class RemoteWorker:
     def __init__(self, recipe: Recipe) -> None:
         self._experiment = named_experiment(recipe.experiment)
         self._spec = self._experiment.spec(**recipe.spec)
-        self._loaded = self._experiment.load(self._spec, Places(cache_folder(), recipe.offline), silent)
+        self._loaded = self._experiment.load(
+            self._spec, Places(cache_folder(), recipe.offline, recipe.hardware), silent
+        )
         self._held: tuple[Store, Worker] | None = None
         self.meta = self._experiment.meta(self._spec, self._loaded)
         """As `beb.experiments.execute.Crew.meta`."""

@@ -25,7 +25,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "smollm2"
-    dtype: Literal["fp32", "bf16"] = "fp32"
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     level: float = Field(default=0.95, gt=0.5, le=0.999)
     seed: int = Field(default=0, ge=0)
 

@@ -5,37 +5,29 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beb.behaviors.behavior import Behavior, Split
-from beb.behaviors.labels import load_labels
-from beb.behaviors.packs import load_behavior
+from beb.behaviors.behavior import Behavior
 from beb.behaviors.probe import Embedder, ProbeScorer
 from beb.errors import BadSpec
-from beb.experiments.scorer_cache import cached_likelihood, cached_probe
-from beb.experiments.spec import RunSpec, derive_seed
+from beb.experiments.scorer_cache import cached_probe
+from beb.experiments.spec import ModelSpec, RunSpec, derive_seed
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.scoring import require_distributions, require_shared_tokenizer, text_log_probs
-from beb.worlds.catalog import get_world
+from beb.models.hardware import Hardware
+from beb.models.scoring import require_distributions, text_log_probs
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
 from beb.worlds.statements import draw_statements
 from beb.worlds.world import World
 
 WORLD_STATEMENTS = 60
-TRAIN_STATEMENTS_FOR_THRESHOLD = 40
-ALIGNMENT_LENGTH = 2  # steps of the alignment for each step of a fitted component
-MOST_HELD_OUT = 75  # per pole: 150 statements tell an accuracy to about six points
 LIBRARIES = ("behavior-expectation-bounds", "torch", "transformers", "peft", "numpy", "scikit-learn")
-
-FITTED_ON = "lora@"
-"""Begins the name of a component that is fitted on another model than the target: lora@MODEL."""
 
 NOT_FOR_WORLDS = {
     "behavior": "which has one of its own",
@@ -52,7 +44,6 @@ NOT_FOR_WORLDS = {
 Notify = Callable[[str, float, float], None]
 Poles = Mapping[str, tuple[str, ...]]
 MakePositive = Callable[[float | None], LanguageModel]
-AnyRunSpec = TypeVar("AnyRunSpec", bound=RunSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +78,11 @@ class ComponentLogRatio:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things are kept and whether the network may be used."""
+    """Where things are kept, whether the network may be used, and where models run."""
 
     cache: Path
     offline: bool
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 def scorer_seed(seed: int) -> int:
@@ -111,79 +103,21 @@ def load_probe(
         from beb.models.embedder import load_embedder
 
         progress = (lambda what: notify(what, 0, 1)) if notify is not None else None
-        embed = load_embedder(target, offline=places.offline, progress=progress)
+        embed = load_embedder(target, offline=places.offline, hardware=places.hardware, progress=progress)
     return cached_probe(behavior, embed, seed=scorer_seed(seed), cache=places.cache / "probes")
 
 
-def load_subjects(
-    spec: AnyRunSpec,
-    places: Places,
-    notify: Notify,
-    *,
-    check: Callable[[AnyRunSpec, LanguageModel], object] | None = None,
-) -> Subjects:
-    """Load or fit what the specification names.
-
-    check: refuses a target (after its opening) that cannot do what is asked, before anything is fitted on it.
-    Raises: InputError and ModelError kinds of `beb.errors`, each naming the option to change.
-    """
-    if spec.model.startswith("world:"):
-        subjects = world_subjects(spec, get_world(spec.model.removeprefix("world:")))
-        if check is not None:
-            check(spec, subjects.target)
-        return subjects
-    from beb.models.catalog import aligned_base
-
-    base = aligned_base(spec.model)
-    notify("loading the model", 0, 1)
-    behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
-    bare = _load(base or spec.model, spec, places, notify)
-    target = _led(bare, spec.lead)
-    if check is not None:
-        check(spec, target)
-    if base is not None:
-        target = _led(_further_aligned(target, spec, behavior, places, notify), spec.lead)
-    return Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
-
-
-def _load(name: str, spec: RunSpec, places: Places, notify: Notify) -> LanguageModel:
+def load_named(name: str, spec: ModelSpec, places: Places, notify: Notify) -> LanguageModel:
+    """A model by name, in the dtype of the specification, where models run."""
     from beb.models.catalog import load_model
 
-    return load_model(name, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
-
-
-def _further_aligned(
-    base: LanguageModel, spec: RunSpec, behavior: Behavior, places: Places, notify: Notify
-) -> LanguageModel:
-    """The base trained on the statements that a fitted P₊ is trained on, longer and from another start.
-
-    P₊ of a run on this target is fitted on the target again, so it is not the target itself.
-    """
-    from beb.models.aligned import aligned_model
-    from beb.models.huggingface import HuggingFaceModel
-    from beb.models.training import AdapterSpec
-
-    if not isinstance(base, HuggingFaceModel):
-        raise BadSpec(f"{spec.model!r} needs a model with local weights; {base.info.name} is a {base.info.kind}")
-    adapter = AdapterSpec(
-        rank=spec.adapter_rank,
-        steps=ALIGNMENT_LENGTH * spec.adapter_steps,
-        learning_rate=spec.adapter_learning_rate,
-        seed=derive_seed(spec.seed, "alignment"),
+    return load_model(
+        name,
+        dtype=spec.dtype,
+        offline=places.offline,
+        hardware=places.hardware,
+        progress=lambda what: notify(what, 0, 1),
     )
-    return aligned_model(
-        base,
-        behavior.split().train.positive,
-        spec=adapter,
-        cache_dir=places.cache,
-        progress=lambda done, total: notify("fitting the alignment", done, total),
-    )
-
-
-def _led(model: LanguageModel, lead: str) -> LanguageModel:
-    from beb.models.components import led
-
-    return led(model, lead)
 
 
 def versions() -> dict[str, str]:
@@ -204,9 +138,9 @@ def world_subjects(spec: RunSpec, world: World) -> Subjects:
     for option, value in (("negative", spec.negative), ("positive", spec.positive)):
         if value != "lora" and not (option == "positive" and value in ("target", "residual")):
             raise BadSpec(f"--{option} {value!r} does not fit a world, whose components are known; leave it out")
-    make_positive = _constant(models["target" if spec.positive == "target" else "positive"])
+    make_positive = always(models["target" if spec.positive == "target" else "positive"])
     if spec.positive == "residual":
-        make_positive = _residual_maker(models["target"], models["negative"])
+        make_positive = residual_maker(models["target"], models["negative"])
     poles = {
         pole: tuple(
             draw_statements(world, pole, WORLD_STATEMENTS, np.random.default_rng(derive_seed(spec.seed, "world", pole)))
@@ -230,142 +164,16 @@ def _refuse_for_world(spec: RunSpec) -> None:
             raise BadSpec(f"--{name.replace('_', '-')}{shown} does not fit a world, {reason}; leave it out")
 
 
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """A target and a behavior, on the way to all subjects.
-
-    bare: name and weights, without an opening, of the model that was loaded: the target, or what it was aligned from.
-    target: after its opening.
-    """
-
-    spec: RunSpec
-    places: Places
-    notify: Notify
-    bare: tuple[str, LanguageModel]
-    target: LanguageModel
-    behavior: Behavior
-
-    def subjects(self) -> Subjects:
-        spec, split = self.spec, self.behavior.split()
-        labels = self.labels()
-        # What is given is loaded before anything is fitted: a mistake in it is found at once.
-        given = {
-            pole: self.component(description, (), pole)
-            for pole, description in (("negative", spec.negative), ("positive", spec.positive))
-            if not _is_fitted(description) and (pole, description) != ("positive", "residual")
-        }
-        negative = given.get("negative") or self.component(spec.negative, split.train.negative, "negative")
-        if spec.positive == "residual":
-            make_positive = _residual_maker(self.target, negative)
-        else:
-            positive = given.get("positive") or self.component(spec.positive, split.train.positive, "positive")
-            make_positive = _constant(positive)
-        if spec.kl == "exact":  # refused now, not after hours of sampling
-            rest = {} if spec.positive == "residual" else {"positive": make_positive(None)}
-            self.refuse_inexact({"negative": negative, "target": self.target, **rest})
-        self.notify("preparing the scorer", 0, 1)
-        scorer = labels or self.scorer(negative, make_positive)
-        statements, behavior = self.statements(split), self.behavior
-        fingerprints = {
-            "target": identity(self.target),
-            "negative": identity(negative),
-            "positive": {"name": "residual"} if spec.positive == "residual" else identity(make_positive(None)),
-            "scorer": scorer_identity(scorer),
-            "behavior": {"name": behavior.name, "fingerprint": behavior.fingerprint, "source": behavior.source},
-        }
-        return Subjects(self.target, negative, make_positive, scorer, statements, behavior.question, fingerprints)
-
-    @classmethod
-    def standing_on(cls, name: str, spec: RunSpec, places: Places, notify: Notify, behavior: Behavior) -> Loading:
-        """With a model of this name, after the opening, in the target's place."""
-        bare = _load(name, spec, places, notify)
-        return cls(spec, places, notify, (name, bare), _led(bare, spec.lead), behavior)
-
-    def refuse_inexact(self, models: Mapping[str, LanguageModel]) -> None:
-        """Refuse now, not after hours of sampling, models between which there is no exact divergence from P₋."""
-        require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
-
-    def statements(self, split: Split) -> dict[str, Poles]:
-        """Those of the gate: held-out ones, and training ones where the pair's threshold must be fitted."""
-        k = MOST_HELD_OUT
-        chosen: dict[str, Poles] = {
-            "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}
-        }
-        if not (self.spec.negative == self.spec.positive == "lora"):
-            k = TRAIN_STATEMENTS_FOR_THRESHOLD
-            chosen["train"] = {"negative": split.train.negative[:k], "positive": split.train.positive[:k]}
-        return chosen
-
-    def component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
-        spec, target = self.spec, self.target
-        if description.startswith(FITTED_ON):
-            target = _led(self._named(description.removeprefix(FITTED_ON)), spec.lead)
-        elif description != "lora":
-            from beb.models.components import load_component
-
-            component = load_component(target, description, dtype=spec.dtype, offline=self.places.offline)
-            # Another checkpoint reads the text after the same opening as the target.
-            return _led(component, spec.lead) if description.startswith("model:") else component
-        from beb.models.adapters import lora_component
-        from beb.models.huggingface import HuggingFaceModel
-        from beb.models.training import AdapterSpec, fit_adapter
-
-        if not isinstance(target, HuggingFaceModel):
-            raise BadSpec(
-                f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is a "
-                f"{target.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
-                "server, model:#NAME"
-            )
-        adapter = AdapterSpec(
-            rank=spec.adapter_rank,
-            steps=spec.adapter_steps,
-            learning_rate=spec.adapter_learning_rate,
-            # One seed for both poles: the same initial matrices, so that their share in the log ratio cancels.
-            seed=derive_seed(spec.seed, "adapter"),
-        )
-        path = fit_adapter(
-            target,
-            statements,
-            spec=adapter,
-            cache_dir=self.places.cache / "adapters",
-            progress=lambda done, total: self.notify(f"fitting the {pole} component", done, total),
-        )
-        return lora_component(target, path, name=f"LoRA adapter fitted on {len(statements)} {pole} statements")
-
-    def _named(self, name: str) -> LanguageModel:
-        """A bare model by name; the one that is loaded already is not loaded twice."""
-        return self.bare[1] if name == self.bare[0] else _load(name, self.spec, self.places, self.notify)
-
-    def scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
-        spec = self.spec
-        if spec.scorer == "probe":
-            return load_probe(self.behavior, self.bare[1], self.places, seed=spec.seed, notify=self.notify)
-        # Statements that the components were fitted on would show them at their best: only held-out ones count.
-        held_out = self.behavior.split().held_out
-        ratio = ComponentLogRatio(negative, make_positive(None))
-        return cached_likelihood(held_out, ratio, seed=scorer_seed(spec.seed), cache=self.places.cache / "likelihoods")
-
-    def labels(self) -> Scorer | None:
-        """The scorer if it needs no component; any other is only checked. Raises: BadSpec, BadStatements."""
-        kind, _, path = self.spec.scorer.partition(":")
-        if kind == "labels" and path:
-            return load_labels(path)
-        if self.spec.scorer not in ("probe", "likelihood"):
-            raise BadSpec(f"--scorer {self.spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
-        if (self.spec.scorer, self.spec.positive) == ("likelihood", "residual"):
-            raise BadSpec("--scorer likelihood needs a positive component from the start; residual has none: use probe")
-        return None
-
-
-def _is_fitted(description: str) -> bool:
-    return description == "lora" or description.startswith(FITTED_ON)
-
-
-def _constant(model: LanguageModel) -> MakePositive:
+def always(model: LanguageModel) -> MakePositive:
+    """A P₊ that waits for no measured weight."""
     return lambda _: model
 
 
-def _residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositive:
+def residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositive:
+    """P₊ as what is left of the target without P₋, once the weight of P₋ is measured.
+
+    Raises: NoDistribution where one of the two tells no next-token distribution.
+    """
     require_distributions(target, negative, purpose="--positive residual")
 
     def make(log_inverse_alpha: float | None) -> LanguageModel:

@@ -15,6 +15,7 @@ from beb.experiments.execute import Executor, Progress
 from beb.experiments.experiment import Experiment, default_folder, run_experiment
 from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.spec import ModelSpec, make_spec
+from beb.models.hardware import Hardware
 
 SCENARIOS = tuple(name for name in known_experiments() if name != "trace")  # a trace is of one given text
 _LISTS = ("models", "behaviors", "scenarios")
@@ -102,12 +103,14 @@ def carry_out(
     *,
     offline: bool = False,
     executor: Executor | None = None,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
     begun: Callable[[PlannedRun, int], None] | None = None,
 ) -> list[Outcome]:
     """Carry out every run, or continue or re-read it; one that fails does not stop the others.
 
-    begun: told of each run and its number. Raises: StoreError, as a full disk is full for all.
+    hardware: where models run, and in how much memory. begun: told of each run and its number.
+    Raises: StoreError, as a full disk is full for all.
     """
     outcomes = []
     for i, run in enumerate(sweep.runs):
@@ -115,7 +118,10 @@ def carry_out(
             begun(run, i)
         error = ""
         try:
-            run_experiment(run.experiment, run.spec, run.folder, offline=offline, executor=executor, progress=progress)
+            run_experiment(
+                run.experiment, run.spec, run.folder,
+                offline=offline, hardware=hardware, executor=executor, progress=progress,
+            )  # fmt: skip
         except StoreError:
             raise
         except BebError as caught:

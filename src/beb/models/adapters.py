@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from beb.errors import AdapterMismatch, NotAModel
 from beb.models.fingerprint import combined, file_sha256
 from beb.models.huggingface import HuggingFaceModel, derived_info
-from beb.models.identity import weights_identity
+from beb.models.identity import WeightsIdentity, weights_identity
 from beb.models.weights import WeightSwap
 
 CONFIG_FILE = "adapter_config.json"
@@ -67,27 +67,30 @@ def _require_base(base: HuggingFaceModel, folder: Path, config: dict[str, Any]) 
     Raises: AdapterMismatch.
     """
     fitted_on, here = _fitted_on(folder), weights_identity(base.weights, base.swap)
-    if fitted_on is not None and here is not None:
-        if fitted_on != here:
+    if fitted_on.digest is not None and here.digest is not None:
+        if fitted_on.digest != here.digest:
             raise _mismatch(base, folder, config, "it was fitted on other weights")
         return ""
+    reason = here.reason or fitted_on.reason
+    why = f" ({reason})" if reason else ""
     made_for, name = config.get("base_model_name_or_path"), base.info.name.removeprefix("hf:")
     if not made_for:
-        return f"the adapter {folder} does not say which base it was made for; that it is {name} was not checked"
+        return f"the adapter {folder} does not say which base it was made for; that it is {name} was not checked{why}"
     if made_for == name:
-        return ""
+        return f"that the adapter {folder} was fitted on these weights of {name} was not checked{why}" if why else ""
     if _is_hub_name(made_for) and _is_hub_name(name):
         raise _mismatch(base, folder, config, "the names differ; if the weights are the same, give the model by path")
-    return f"the adapter {folder} was made for {made_for}; that {name} has the same weights was not checked"
+    return f"the adapter {folder} was made for {made_for}; that {name} has the same weights was not checked{why}"
 
 
-def _fitted_on(folder: Path) -> str | None:
-    """Identity of the weights that the adapter was fitted on here, or None."""
+def _fitted_on(folder: Path) -> WeightsIdentity:
+    """The weights that the adapter was fitted on here, as far as it says."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["base"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if isinstance(found, str) else None
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        found, reason = told["base"], told.get("no_base", "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return WeightsIdentity(None)
+    return WeightsIdentity(found, str(reason)) if isinstance(found, str | None) else WeightsIdentity(None)
 
 
 def _is_hub_name(name: str) -> bool:

@@ -17,6 +17,7 @@ from beb.interfaces.language_model import (
     TokenIds,
 )
 from beb.models.fingerprint import combined
+from beb.models.memory import Footprint, footprint_of
 
 
 class AfterPrefix(LanguageModel):
@@ -52,6 +53,12 @@ class AfterPrefix(LanguageModel):
 
     def chat_frame(self, system: str | None = None) -> tuple[TokenIds, TokenIds]:
         return self._inner.chat_frame(system)
+
+    @property
+    def footprint(self) -> Footprint:
+        """The inner model's, with the rows of the prefix; a chunk that covers several texts is put together once."""
+        size = footprint_of((self._inner,)) or Footprint(2**62, 0, 0)
+        return dataclasses.replace(size, working=size.working + size.row, before=size.before + len(self._prefix))
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[Completion | Failure]:
         return self._inner.sample(requests)

@@ -51,7 +51,7 @@ def aligned_model(
         folder,
         name=f"aligned:{base.info.name} ({spec.steps} steps on {len(texts)} positive statements, merged)",
         dtype=base.info.dtype,
-        device=str(base.weights.device),
+        hardware=base.weights.hardware,
         fingerprint=combined(("aligned", str(MERGER_VERSION), base.info.fingerprint, adapter_hash)),
     )
 

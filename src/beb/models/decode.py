@@ -8,31 +8,49 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from beb.interfaces.language_model import Completion, Failure, SampleRequest
+from beb.errors import OutOfMemory
+from beb.interfaces.language_model import Completion, Failure, SampleRequest, TokenIds
+from beb.models import steppers
+from beb.models.memory import cached_rows, release
 from beb.models.requests import no_room, refuse_unusable
 from beb.models.sentences import SentenceRule, SentenceTracker
-from beb.models.steppers import OwnCacheStepper, RowStepper, Stepper
+from beb.models.steppers import OwnCacheStepper, RowsOutgrown, RowStepper, Stepper
 from beb.models.weights import Weights, foreign_errors
 
 _BLOCK = 256
-_ROWS = 8
 
 
 @dataclass(slots=True)
 class _Growing:
-    """A text being sampled."""
+    """A text being sampled. uniform: drawn for its next token, which has not been taken yet."""
 
     request: SampleRequest
     tracker: SentenceTracker
     stream: np.random.Generator
     token_ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    uniform: float | None = None
 
     @property
     def finished(self) -> bool:
         return self.tracker.stopped or len(self.tracker.ends) >= self.request.n_sentences
 
+    @property
+    def so_far(self) -> TokenIds:
+        return (*self.request.prefix, *self.token_ids)
+
+    @property
+    def to_come(self) -> int:
+        return self.request.n_sentences * self.request.max_sentence_tokens - len(self.token_ids)
+
+    def next_uniform(self) -> float:
+        """The same until a token is taken: one whose logits did not fit into memory is drawn again."""
+        if self.uniform is None:
+            self.uniform = self.stream.random()
+        return self.uniform
+
     def take(self, token_id: int, log_prob: float) -> None:
+        self.uniform = None
         self.token_ids.append(token_id)
         self.log_probs.append(log_prob)
         self.tracker.add(token_id)
@@ -67,8 +85,7 @@ def sample_requests(
     waiting = [i for i, result in enumerate(results) if result is None]
     if waiting:
         growing = [_begin(requests[i], rule) for i in waiting]
-        with foreign_errors(weights.name), torch.inference_mode():
-            _run(weights, growing, row_cache)
+        _run(weights, growing, row_cache)
         for i, text in zip(waiting, growing, strict=True):
             results[i] = text.completion(decode)
     return [result for result in results if result is not None]
@@ -85,7 +102,7 @@ def inverse_cdf(weights: Weights, logits: torch.Tensor, uniforms: torch.Tensor) 
     log_probs: list[float] = []
     n, vocabulary = logits.shape
     n_blocks = -(-vocabulary // _BLOCK)
-    rows = min(n, _ROWS) if logits.device.type == "cpu" else n
+    rows = min(n, cached_rows(vocabulary)) if logits.device.type == "cpu" else n
     buffer = torch.zeros((rows, n_blocks * _BLOCK), dtype=logits.dtype, device=logits.device)
     # A few rows at a time stay in a processor's cache from one operation to the next.
     for first in range(0, n, rows):
@@ -122,9 +139,33 @@ def _begin(request: SampleRequest, rule: SentenceRule) -> _Growing:
 
 
 def _run(weights: Weights, growing: list[_Growing], row_cache: bool) -> None:
-    prefixes = [text.request.prefix for text in growing]
-    to_come = max(text.request.n_sentences * text.request.max_sentence_tokens for text in growing)
-    stepper: Stepper = RowStepper(weights, prefixes, to_come) if row_cache else OwnCacheStepper(weights, prefixes)
+    """Sample all texts; where memory runs out, those not finished go on from where they are, half at a time."""
+    max_rows = steppers.MAX_ROWS
+    while unfinished := [text for text in growing if not text.finished]:
+        stepper: Stepper | None = None
+        try:
+            with foreign_errors(weights.name), torch.inference_mode():
+                kind = RowStepper if row_cache else OwnCacheStepper
+                stepper = kind(
+                    weights,
+                    [text.so_far for text in unfinished],
+                    max(text.to_come for text in unfinished),
+                    max_rows=max_rows,
+                )
+                _advance(weights, stepper, unfinished)
+        except RowsOutgrown:
+            pass
+        except OutOfMemory:
+            if not weights.memory.halve():
+                raise
+        else:
+            return
+        max_rows = max(1, (max_rows if stepper is None else stepper.max_rows) // 2)
+        stepper = None
+        release()
+
+
+def _advance(weights: Weights, stepper: Stepper, growing: list[_Growing]) -> None:
     slots: list[_Growing] = []
     while True:
         slots = _admit(weights, stepper, growing, slots)
@@ -133,7 +174,8 @@ def _run(weights: Weights, growing: list[_Growing], row_cache: bool) -> None:
             return
         if len(kept) < len(slots):
             slots = [slots[old] for old in stepper.compact(kept)]
-        _draw(weights, stepper.step([text.token_ids[-1] for text in slots]), slots)
+        states = stepper.step([text.token_ids[-1] for text in slots])
+        _draw(weights, stepper, slots, states, range(len(slots)))
 
 
 def _admit(weights: Weights, stepper: Stepper, growing: list[_Growing], slots: list[_Growing]) -> list[_Growing]:
@@ -150,10 +192,22 @@ def _admit(weights: Weights, stepper: Stepper, growing: list[_Growing], slots: l
         texts = [growing[i] for i in admission.requests]
         for slot, text in zip(admission.slots, texts, strict=True):
             slots[slot : slot + 1] = [text]
-        _draw(weights, admission.logits, texts)
+        _draw(weights, stepper, texts, admission.states, admission.state_of)
 
 
-def _draw(weights: Weights, logits: torch.Tensor, texts: Sequence[_Growing]) -> None:
-    uniforms = torch.tensor([text.stream.random() for text in texts], dtype=torch.float64)
-    for text, token_id, log_prob in zip(texts, *inverse_cdf(weights, logits, uniforms), strict=True):
-        text.take(token_id, log_prob)
+def _draw(
+    weights: Weights, stepper: Stepper, texts: Sequence[_Growing], states: torch.Tensor, state_of: Sequence[int]
+) -> None:
+    """The next token of every text, as many at a time as have room for a row of the vocabulary each.
+
+    state_of: ascending index of each text's state.
+    """
+    size = weights.rows_at_once(len(texts))
+    for at in range(0, len(texts), size):
+        part, index = texts[at : at + size], state_of[at : at + size]
+        logits = stepper.logits(states[index[0] : index[-1] + 1])
+        if len(logits) < len(part):
+            logits = logits[torch.tensor([k - index[0] for k in index], device=logits.device)]
+        uniforms = torch.tensor([text.next_uniform() for text in part], dtype=torch.float64)
+        for text, token_id, log_prob in zip(part, *inverse_cdf(weights, logits, uniforms), strict=True):
+            text.take(token_id, log_prob)

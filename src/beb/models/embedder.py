@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from beb.interfaces.language_model import LanguageModel
 from beb.models.catalog import Notice, load_model
+from beb.models.hardware import Hardware
 
 if TYPE_CHECKING:
     from beb.models.huggingface import HuggingFaceModel
@@ -32,16 +33,18 @@ class HiddenStateEmbedder:
         return self._model.hidden_states(texts, self._layer)
 
 
-def load_embedder(target: LanguageModel, *, offline: bool, progress: Notice | None = None) -> HiddenStateEmbedder:
+def load_embedder(
+    target: LanguageModel, *, offline: bool, hardware: Hardware | None = None, progress: Notice | None = None
+) -> HiddenStateEmbedder:
     """The embedded model's features; its weights are shared if it is the target itself, in fp32 and without a lead.
 
-    progress: told in words about steps that take long.
+    hardware: where it runs. progress: told in words about steps that take long.
     Raises: NotAModel if the embedded model cannot be had.
     """
     from beb.models.huggingface import HuggingFaceModel
 
     if isinstance(target, HuggingFaceModel) and target.info.name == EMBEDDED_MODEL and target.info.dtype == "fp32":
         return HiddenStateEmbedder(target, EMBEDDED_LAYER)
-    model = load_model(EMBEDDED_MODEL, dtype="fp32", offline=offline, progress=progress)
+    model = load_model(EMBEDDED_MODEL, dtype="fp32", offline=offline, hardware=hardware, progress=progress)
     assert isinstance(model, HuggingFaceModel)
     return HiddenStateEmbedder(model, EMBEDDED_LAYER)

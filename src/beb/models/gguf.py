@@ -13,6 +13,7 @@ import torch
 from beb.errors import NotAModel
 from beb.models.cachedir import cache_folder, published_folder
 from beb.models.fingerprint import combined, file_sha256
+from beb.models.hardware import Hardware
 from beb.models.huggingface import DTYPES, HuggingFaceModel, load_checkpoint
 from beb.models.quiet import quiet_loading
 
@@ -26,7 +27,7 @@ def load_gguf(
     *,
     name: str,
     dtype: str = "fp32",
-    device: str | None = None,
+    hardware: Hardware | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> HuggingFaceModel:
     """A model from a GGUF file, converted on first use.
@@ -39,7 +40,11 @@ def load_gguf(
     sha256 = _require_gguf(path)
     folder = converted_folder(path, sha256=sha256, notice=notice)
     return load_checkpoint(
-        folder, name=name, dtype=dtype, device=device, fingerprint=combined(("gguf", sha256, str(CONVERTER_VERSION)))
+        folder,
+        name=name,
+        dtype=dtype,
+        hardware=hardware,
+        fingerprint=combined(("gguf", sha256, str(CONVERTER_VERSION))),
     )
 
 

@@ -24,12 +24,15 @@ from beb.interfaces.language_model import (
     TokenIds,
 )
 from beb.models.decode import sample_requests
+from beb.models.devices import place
 from beb.models.fingerprint import checkpoint_fingerprint
+from beb.models.hardware import Hardware
+from beb.models.memory import KEPT, Footprint, memory_errors, until_done
 from beb.models.pretrained import from_pretrained
 from beb.models.quiet import quiet_loading
 from beb.models.rowcache import supports_rows
 from beb.models.sentences import SentenceRule
-from beb.models.shared_start import WORTH_SHARING, rows_after_start
+from beb.models.shared_start import WORTH_SHARING, rows_after_start, states_of_long
 from beb.models.tokenization import (
     chat_parts,
     plain_ids,
@@ -41,7 +44,7 @@ from beb.models.tokenization import (
 )
 from beb.models.weights import Weights, WeightSwap
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _UNBOUNDED_CONTEXT = 2**20
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -55,32 +58,65 @@ class HiddenRows(Distributions):
 
     def log_probs(self, start: int, stop: int) -> torch.Tensor:
         with torch.inference_mode(), self._weights.activated(self._swap):
-            return self._weights.log_softmax(self._weights.logits(self._hidden[start:stop]))
+            return self._weights.log_softmax_(self._weights.logits(self._hidden[start:stop]))
+
+
+class _Collected:
+    """Final hidden states of several sequences, put into their places in one tensor as they come."""
+
+    def __init__(self, weights: Weights, lengths: Sequence[int]) -> None:
+        self._weights = weights
+        self._edges = np.cumsum([0, *lengths]).tolist()
+        self._hidden: torch.Tensor | None = None
+
+    def keep(self, i: int, states: torch.Tensor) -> None:
+        """states: (n_tokens, width) of sequence i."""
+        if self._hidden is None:
+            self._hidden = states.new_empty((self._edges[-1], states.shape[1]))
+        self._hidden[self._edges[i] : self._edges[i + 1]] = states
+
+    def hidden(self) -> torch.Tensor:
+        """(n_rows, width), complete."""
+        if self._hidden is None:
+            return torch.empty((0, 1), dtype=self._weights.dtype, device=self._weights.device)
+        return self._hidden
 
 
 class WholePasses(Distributions):
-    """For models whose logits are more than an output matrix on hidden states: each text is run in full when needed."""
+    """For models whose logits are more than an output matrix on hidden states: texts are run in full when needed."""
 
     def __init__(self, weights: Weights, contexts: Sequence[TokenIds], n_start: int, swap: WeightSwap | None) -> None:
         self._weights, self._contexts, self._n_start, self._swap = weights, contexts, n_start, swap
         self._edges = np.cumsum([0, *(len(c) - n_start + 1 for c in contexts)])
         self.n_rows = int(self._edges[-1])
-        self._held: tuple[int, torch.Tensor] | None = None
+        self._held = (0, 0, torch.empty(0))
 
     def log_probs(self, start: int, stop: int) -> torch.Tensor:
         parts = []
         for k in range(len(self._contexts)):
             low, high = max(start, int(self._edges[k])), min(stop, int(self._edges[k + 1]))
-            if low < high:
-                parts.append(self._text(k)[low - int(self._edges[k]) : high - int(self._edges[k])])
+            while low < high:
+                first, rows = self._rows(k, low)
+                parts.append(rows[low - first : high - first])
+                low += len(parts[-1])
         return torch.cat(parts)
 
-    def _text(self, k: int) -> torch.Tensor:
-        if self._held is None or self._held[0] != k:
-            with torch.inference_mode(), self._weights.activated(self._swap):
-                logits = self._weights.full_logits(self._contexts[k])[self._n_start - 1 :]
-                self._held = (k, self._weights.log_softmax(logits))
-        return self._held[1]
+    def _rows(self, k: int, row: int) -> tuple[int, torch.Tensor]:
+        """Rows that follow one another, with the one asked for among them, and the number of the first of them."""
+        held, size, _ = self._held
+        if not held <= row < held + size:
+            self._held = (0, 0, torch.empty(0))
+            until_done(self._weights.memory, lambda: self._run(k, row))
+        return self._held[0], self._held[2]
+
+    def _run(self, k: int, row: int) -> None:
+        """Hold as many rows of text k, from one on, as there is room for."""
+        at_most = int(self._edges[k + 1]) - row
+        size = self._weights.memory.fits(KEPT / 8, self._weights.row_bytes, at_most=at_most)
+        first = self._n_start - 1 + row - int(self._edges[k])
+        with torch.inference_mode(), self._weights.activated(self._swap), memory_errors(self._weights.name):
+            logits = self._weights.full_logits(self._contexts[k], rows=range(first, first + size))
+            self._held = (row, size, self._weights.log_softmax_(logits))
 
 
 class HuggingFaceModel(LanguageModel):
@@ -176,13 +212,24 @@ class HuggingFaceModel(LanguageModel):
         contexts = [start + tuple(ids[:-1]) for ids in sequences if ids]
         if not self.weights.splits:
             return WholePasses(self.weights, contexts, len(start), self.swap)
-        with self.weights.activated(self.swap):
+        kept = _Collected(self.weights, [len(context) - len(start) + 1 for context in contexts])
+        with self.weights.activated(self.swap), memory_errors(self.info.name), torch.inference_mode():
             if len(start) >= WORTH_SHARING and len(contexts) > 1 and self.row_cache:
-                kept = rows_after_start(self.weights, start, [ids for ids in sequences if ids])
+                rows_after_start(self.weights, start, [ids for ids in sequences if ids], kept.keep)
             else:
-                kept = [states[len(start) - 1 :] for states in self.weights.hidden_rows(contexts)]
-        empty = torch.empty((0, 1), dtype=self.weights.dtype, device=self.weights.device)
-        return HiddenRows(self.weights, torch.cat(kept) if kept else empty, self.swap)
+                self.weights.each_hidden(contexts, lambda i, s: kept.keep(i, s[len(start) - 1 :]), long=self._long)
+        return HiddenRows(self.weights, kept.hidden(), self.swap)
+
+    def _long(self, token_ids: Sequence[int]) -> torch.Tensor | None:
+        """A text that is too long for one pass, run in pieces if the model can be stopped and continued."""
+        return states_of_long(self.weights, token_ids) if self.row_cache else None
+
+    @property
+    def footprint(self) -> Footprint:
+        """What its `distributions` take."""
+        weights = self.weights
+        token = weights.state_bytes if weights.splits else 0
+        return Footprint(weights.memory.budget, token, weights.row_bytes, weights.working_bytes)
 
     def hidden_states(self, texts: Sequence[str], layer: int) -> npt.NDArray[np.float32]:
         """Mean over the tokens of each text of the hidden states after `layer` blocks, start context in place.
@@ -198,11 +245,15 @@ class HuggingFaceModel(LanguageModel):
         sequences = [start + self.encode(text) for text in texts]
         for ids in sequences:
             self._require_room(len(ids))
-        with self.weights.activated(self.swap):
-            rows = self.weights.layer_rows(sequences, layer)
-        means = [states[min(len(start), len(states) - 1) :].float().mean(0) for states in rows]
         width = int(self.weights.module.config.get_text_config().hidden_size)
-        return torch.stack(means).cpu().numpy() if means else np.empty((0, width), dtype=np.float32)
+        means = np.empty((len(texts), width), dtype=np.float32)
+
+        def keep(i: int, states: torch.Tensor) -> None:
+            means[i] = states[min(len(start), len(states) - 1) :].float().mean(0).cpu().numpy()
+
+        with self.weights.activated(self.swap):
+            self.weights.each_layer(sequences, layer, keep)
+        return means
 
     def _require_room(self, n_tokens: int) -> None:
         if n_tokens > self.info.context_length:
@@ -213,36 +264,46 @@ class HuggingFaceModel(LanguageModel):
 
 
 def load_checkpoint(
-    folder: Path, *, name: str, dtype: str = "fp32", device: str | None = None, fingerprint: str | None = None
+    folder: Path,
+    *,
+    name: str,
+    dtype: str = "fp32",
+    device: str | None = None,
+    hardware: Hardware | None = None,
+    fingerprint: str | None = None,
 ) -> HuggingFaceModel:
     """A model from a local folder of config.json, *.safetensors and tokenizer files.
 
-    dtype: "fp32" or "bf16". device: for example "cpu" or "cuda"; the GPU if there is one by default.
-    fingerprint: of the weights, where the caller has it already.
-    Raises: NotAModel, BadSpec.
+    dtype: "fp32", "bf16" or "fp16". hardware: where it runs, in how much memory; device: short for a hardware with the
+    usual memory budget. fingerprint: of the weights, where the caller has it already.
+    Raises: NotAModel, BadSpec, OutOfMemory.
     """
     if dtype not in DTYPES:
         raise BadSpec(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    hardware = hardware or Hardware(device or "auto")
     require_safetensors(folder)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with quiet_loading():
-        module, tokenizer = from_pretrained(folder, name, DTYPES[dtype])
+    placement = place(hardware, DTYPES[dtype])
+    with quiet_loading(), memory_errors(name):
+        module, tokenizer = from_pretrained(folder, name, DTYPES[dtype], placement)
     return wrap(
-        module.to(device),
+        module,
         tokenizer,
         name=name,
         fingerprint=_with_dtype(fingerprint or checkpoint_fingerprint(folder), dtype),
+        hardware=hardware,
     )
 
 
-def wrap(module: Any, tokenizer: Any, *, name: str, fingerprint: str) -> HuggingFaceModel:
+def wrap(
+    module: Any, tokenizer: Any, *, name: str, fingerprint: str, hardware: Hardware | None = None
+) -> HuggingFaceModel:
     """A loaded transformers decoder and its tokenizer as a LanguageModel; its weights may be laid out anew.
 
-    fingerprint: hash of everything that determines the probabilities.
-    Raises: NotAModel if no token can start a text.
+    fingerprint: hash of everything that determines the probabilities. hardware: where the module was put.
+    Raises: NotAModel if no token can start a text, or some weights are on no device.
     """
     start_ids, context = start_context(tokenizer, name)
-    weights = Weights(module, name)
+    weights = Weights(module, name, hardware=hardware)
     config = module.config.get_text_config()
     stops = stop_ids(tokenizer, (config, getattr(module, "generation_config", None)))
     dtype = next((key for key, value in DTYPES.items() if value == weights.dtype), str(weights.dtype))

@@ -21,7 +21,8 @@ def use_fast_linears(module: torch.nn.Module) -> None:
         return
     embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, Embedding)}
     for layer in module.modules():
-        if type(layer) is not Linear or not _applies(layer.weight):
+        # A layer with a hook of accelerate's moves its inputs first, in a `forward` of its own.
+        if type(layer) is not Linear or not _applies(layer.weight) or hasattr(layer, "_hf_hook"):
             continue
         layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
         if id(layer.weight) not in embeddings:  # an embedding is read by rows

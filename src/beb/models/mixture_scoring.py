@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from beb.interfaces.language_model import LanguageModel, TokenIds
+from beb.models.memory import chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
 from beb.models.scoring import FloatArray, kl_rows, observed_log_probs, require_shared_tokenizer
 
 _ROWS = 4
@@ -37,35 +39,73 @@ def score_against_mixture(
     own: per sequence, the name of the first component; those of one name best stand together. log_weights: log of the
     prior weights of the components by name, up to a constant; a sequence's own one is left out of its mixture.
     vⱼ ∝ weight · Pⱼ(tokens so far), so that Σⱼ vⱼPⱼ is the next-token distribution of the mixture of whole texts.
-    Models named in neither are scored only. chunk_rows: rows of every model's vocabulary held at once.
+    Models named in neither are scored only. chunk_rows: rows of every model's vocabulary held at once, at most; as few,
+    and of as few texts, as the memory budget of the models has room for.
     Raises: TokenizerMismatch, ContextTooShort, NumericalFailure.
     Source: derived in docs/maths.md, "Personas measured".
     """
     require_shared_tokenizer(models, [(name, other) for name in dict.fromkeys(own) for other in log_weights])
-    token_ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences] or [np.empty(0, np.int64)])
-    edges = np.cumsum([0, *(len(ids) for ids in sequences)])
-    starts = np.repeat(edges[:-1], np.diff(edges))
-    distributions = {name: model.distributions(sequences) for name, model in models.items()}
-    summed = {name: np.zeros(len(token_ids) + 1) for name in models}  # log-probability of all tokens before each
-    kl = np.empty(len(token_ids))
-    for name_own, start, stop in _chunks(own, edges.tolist(), chunk_rows):
-        rows = {name: each.log_probs(start, stop) for name, each in distributions.items()}
-        for name in models:
-            found = observed_log_probs(rows[name], token_ids[start:stop], name)
-            summed[name][start + 1 : stop + 1] = summed[name][start] + np.cumsum(found)
-        here, first = np.arange(start, stop), starts[start:stop]
-        joint = {
-            name: weight + summed[name][here] - summed[name][first]
-            for name, weight in log_weights.items()
-            if name != name_own
-        }
-        rest = _mixed([rows[name] for name in joint], np.stack(list(joint.values())))
-        kl[start:stop] = kl_rows(rows[name_own], rest, name_own, "the others")
-    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    return [
-        MixtureScores({name: np.diff(total[a : b + 1]) for name, total in summed.items()}, kl[a:b].copy())
-        for a, b in spans
-    ]
+    size = footprint_of(models.values())
+    rows_at_once = chunk_size(size, max(m.info.vocabulary_size for m in models.values()), at_most=chunk_rows)
+    lengths = [len(ids) for ids in sequences]
+    found: dict[int, MixtureScores] = {}
+
+    def work(start: int, stop: int) -> None:
+        with memory_errors(next(iter(models.values())).info.name):
+            scores = _Texts(sequences[start:stop], models, own[start:stop], log_weights).scores(rows_at_once)
+        found.update(enumerate(scores, start=start))
+
+    in_parts(len(sequences), lambda start: texts_at_once(lengths, start, size), work)
+    return [found[i] for i in range(len(sequences))]
+
+
+class _Texts:
+    """Sequences whose final states are in memory together."""
+
+    def __init__(
+        self,
+        sequences: Sequence[TokenIds],
+        models: Mapping[str, LanguageModel],
+        own: Sequence[str],
+        log_weights: Mapping[str, float],
+    ) -> None:
+        self._token_ids = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences])
+        self._edges = np.cumsum([0, *(len(ids) for ids in sequences)])
+        self._starts = np.repeat(self._edges[:-1], np.diff(self._edges))
+        self._models, self._own, self._log_weights = models, own, log_weights
+        self._distributions = {name: model.distributions(sequences) for name, model in models.items()}
+        # Log-probability of all tokens before each.
+        self._summed = {name: np.zeros(len(self._token_ids) + 1) for name in models}
+        self._kl = np.empty(len(self._token_ids))
+
+    def scores(self, rows_at_once: int) -> list[MixtureScores]:
+        chunks = list(_chunks(self._own, self._edges.tolist(), rows_at_once))
+        for name_own, first, last in chunks:
+            in_parts(last - first, lambda start: start + rows_at_once, partial(self._score, name_own, first))
+        spans = list(zip(self._edges[:-1].tolist(), self._edges[1:].tolist(), strict=True))
+        return [
+            MixtureScores(
+                {name: np.diff(total[a : b + 1]) for name, total in self._summed.items()}, self._kl[a:b].copy()
+            )
+            for a, b in spans
+        ]
+
+    def _score(self, own: str, offset: int, start: int, stop: int) -> None:
+        """Rows start..stop-1 after the offset, all of texts of one name."""
+        start, stop = offset + start, offset + stop
+        with memory_errors(self._models[own].info.name):
+            rows = {name: each.log_probs(start, stop) for name, each in self._distributions.items()}
+            for name, summed in self._summed.items():
+                found = observed_log_probs(rows[name], self._token_ids[start:stop], name)
+                summed[start + 1 : stop + 1] = summed[start] + np.cumsum(found)
+            here, first = np.arange(start, stop), self._starts[start:stop]
+            joint = {
+                name: weight + self._summed[name][here] - self._summed[name][first]
+                for name, weight in self._log_weights.items()
+                if name != own
+            }
+            rest = _mixed([rows[name] for name in joint], np.stack(list(joint.values())))
+            self._kl[start:stop] = kl_rows(rows[own], rest, own, "the others")
 
 
 def _chunks(own: Sequence[str], edges: Sequence[int], size: int) -> Iterator[tuple[str, int, int]]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from beb.errors import NotAModel
+from beb.models.devices import Placement
+from beb.models.memory import is_out_of_memory
 
 _AGAIN = "download it again, or give another model"
 _LIBRARY_ADVICE = re.compile(r"above report|pip install|huggingface\.co|hf\.co|_pretrained|out of date|very new")
@@ -18,8 +20,8 @@ _LIBRARY_ADVICE = re.compile(r"above report|pip install|huggingface\.co|hf\.co|_
 _LONGEST_REASON = 200
 
 
-def from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The module and the tokenizer of a folder of config.json, *.safetensors and tokenizer files.
+def from_pretrained(folder: Path, name: str, dtype: torch.dtype, placement: Placement) -> tuple[Any, Any]:
+    """The module, where it is placed, and the tokenizer of a folder of config.json, *.safetensors and tokenizer files.
 
     Raises: NotAModel, with what to do, if it does not load, or not completely, as a causal language model.
     """
@@ -31,9 +33,17 @@ def from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, A
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         # Tensors of other shapes are let through to be named below: the library's own error names none.
         module, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **placement.options,
+            **options,
         )
     except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError, SafetensorError, ...
+        if is_out_of_memory(error):
+            raise
         raise NotAModel(f"{name}: {folder} {_refusal(error, model_type)}") from error
     if report["mismatched_keys"]:
         key, there, wanted = min(report["mismatched_keys"])
@@ -47,7 +57,7 @@ def from_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, A
             f"{name}: {folder} lacks {len(missing)} weights, the first {missing[0]}; the checkpoint is incomplete: "
             f"{_AGAIN}"
         )
-    return module, tokenizer
+    return module if placement.device_map is not None else module.to(placement.device), tokenizer
 
 
 def _model_type(folder: Path, name: str) -> str:

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from beb.errors import BadSpec, ContextTooShort, NumericalFailure
 from beb.models.huggingface import HuggingFaceModel
+from beb.models.memory import until_done
 from beb.models.weights import batches_by_length, foreign_errors, remedy
 
 TEXTS_PER_PASS = 32  # all layers of a pass are in memory at once
@@ -50,17 +51,25 @@ def representations(model: HuggingFaceModel, texts: Sequence[str]) -> Representa
                 f"{model.info.name} has a context of {model.info.context_length} tokens and a text with its start "
                 f"context has {len(start) + len(ids)}; leave out long texts"
             )
-    found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    with torch.inference_mode(), foreign_errors(model.info.name), model.weights.activated(model.swap):
-        for similar in batches_by_length([len(start) + len(ids) for ids in parts]):
-            for first in range(0, len(similar), TEXTS_PER_PASS):
-                batch = similar[first : first + TEXTS_PER_PASS]
-                pooled = _pooled(model, [start + parts[i] for i in batch], len(start))
-                found |= dict(zip(batch, pooled, strict=True))
     shape = (len(texts), n_representations(model), int(model.weights.module.config.get_text_config().hidden_size))
     last, mean = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-    for i, (own, average) in found.items():
-        last[i], mean[i] = own.cpu().numpy(), average.cpu().numpy()
+    waiting = dict(enumerate(start + ids for ids in parts))
+
+    def work() -> None:
+        left = list(waiting)
+        lengths = [len(waiting[i]) for i in left]
+        # Every layer's states, and the same again while those of one text are put together.
+        limit = model.weights.pass_tokens(max(lengths, default=0), extra=3 * shape[1] * model.weights.state_bytes)
+        with torch.inference_mode(), foreign_errors(model.info.name), model.weights.activated(model.swap):
+            for similar in batches_by_length(lengths, tokens=limit):
+                for first in range(0, len(similar), TEXTS_PER_PASS):
+                    batch = [left[k] for k in similar[first : first + TEXTS_PER_PASS]]
+                    pooled = _pooled(model, [waiting[i] for i in batch], len(start))
+                    for i, (own, average) in zip(batch, pooled, strict=True):
+                        last[i], mean[i] = own.cpu().numpy(), average.cpu().numpy()
+                        del waiting[i]
+
+    until_done(model.weights.memory, work)
     if not (np.isfinite(last).all() and np.isfinite(mean).all()):
         raise NumericalFailure(f"{model.info.name} gives NaN or infinite hidden states; {remedy(model.weights.dtype)}")
     return Representations(last, mean)

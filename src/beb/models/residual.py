@@ -22,6 +22,7 @@ from beb.interfaces.language_model import (
     TokenIds,
 )
 from beb.models.fingerprint import combined
+from beb.models.memory import Footprint, footprint_of
 from beb.models.scoring import score_sequences
 
 CLIPPED_MASS = 1e-6
@@ -112,6 +113,13 @@ class ResidualComponent(LanguageModel):
             np.concatenate([*weights, np.empty(0)]),
             self.info.name,
         )
+
+    @property
+    def footprint(self) -> Footprint:
+        """Both models' rows and about six arrays of their size, of which one is kept."""
+        row = 4.0 * self.info.vocabulary_size
+        both = footprint_of((self.target, self.negative)) or Footprint(2**62, 0, 2 * row)
+        return dataclasses.replace(both, row=row, working=both.row + both.working + 6 * row)
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[Completion | Failure]:
         """Exact samples by rejection: x from P(·|s) is kept with probability 1 − w(s x).

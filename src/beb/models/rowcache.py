@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from beb.errors import OutOfMemory
+from beb.models.memory import PASS, is_out_of_memory
 from beb.models.sharing import Seat, Seating, shared_attention
+from beb.models.sizes import kv_bytes, token_bytes
 from beb.models.weights import Weights
 
 GROWTH = 128
@@ -42,7 +45,8 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             self.keys, self.values = (self._buffer(states) for states in (key_states, value_states))
             self.is_initialized = True
-        where, columns = self.frame.rows, self.frame.targets
+        # The blocks of a model that is spread over several devices keep their keys and values where they are.
+        where, columns = (index.to(key_states.device) for index in (self.frame.rows, self.frame.targets))
         rows = slice(self.frame.first, self.frame.first + len(key_states))
         self.keys[where[:, None], :, columns] = key_states.transpose(1, 2)
         self.values[where[:, None], :, columns] = value_states.transpose(1, 2)
@@ -70,19 +74,37 @@ class RowCache:
         self.cache = Cache(layers=self.layers)
         self.lengths: list[int] = [0] * max_rows
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all keys and values."""
+        return self.frame.max_rows * self.frame.columns * kv_bytes_per_token(self.weights)
+
     def extend(
         self, tokens: Sequence[Sequence[int]], *, first: int = 0, seating: Seating | None = None
     ) -> torch.Tensor:
-        """Append tokens to n rows from the first on, in one pass; (n, longest, width) hidden states, right-padded.
+        """Append tokens to n rows from the first on; (n, longest, width) hidden states, right-padded.
 
+        In one pass, or in several of as many tokens a row as fit into the memory budget.
         seating: what the rows stand behind.
         """
+        longest = max(len(t) for t in tokens)
+        width = max(self.lengths[first : first + len(tokens)]) + longest
+        self._reserve(width)
+        each = row_pass_bytes(self.weights, width, seating)
+        size = self.weights.memory.fits(PASS, each * len(tokens), at_most=longest)
+        if size >= longest:
+            return self._extend(tokens, first, seating)
+        parts = [
+            self._extend([row[at : at + size] for row in tokens], first, seating) for at in range(0, longest, size)
+        ]
+        return torch.cat(parts, 1)
+
+    def _extend(self, tokens: Sequence[Sequence[int]], first: int, seating: Seating | None) -> torch.Tensor:
         n, longest = len(tokens), max(len(t) for t in tokens)
         device = self.weights.device
         past = torch.tensor(self.lengths[first : first + n], dtype=torch.long)
         columns = past[:, None] + torch.arange(longest)
         width = int(columns.max()) + 1
-        self._reserve(width)
         ids = torch.zeros((n, longest), dtype=torch.long)
         for row, row_tokens in enumerate(tokens):
             ids[row, : len(row_tokens)] = torch.tensor(list(row_tokens), dtype=torch.long)
@@ -171,10 +193,14 @@ class RowCache:
 
 def kv_bytes_per_token(weights: Weights) -> int:
     """Bytes of keys and values that one token needs."""
-    config = weights.module.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * weights.dtype.itemsize)
+    return kv_bytes(weights.module, itemsize=weights.dtype.itemsize)
+
+
+def row_pass_bytes(weights: Weights, columns: int, seating: Seating | None = None) -> float:
+    """Bytes of a pass for each token of a row that has so many columns of its own, and sits behind others."""
+    shared = seating.columns if seating is not None else 0
+    size = token_bytes(weights.module, itemsize=weights.dtype.itemsize, columns=columns + shared)
+    return size + (seating.score_bytes(columns, weights.module.config.get_text_config()) if seating is not None else 0)
 
 
 def supports_rows(weights: Weights) -> bool:
@@ -205,7 +231,11 @@ def supports_rows(weights: Weights) -> bool:
         hidden = cache.extend([texts[0][8:], texts[1][5:]], seating=seating)[:, -1]
         rows = weights.logits(hidden)
         whole = torch.stack([weights.full_logits(text)[-1] for text in texts])
-    except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
+    except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"{weights.name}: out of memory on the first {len(first)} tokens; use dtype bf16"
+            ) from error
         return False
     tolerance = 1e-3 if weights.dtype == torch.float32 else 0.05 * float(whole.abs().max())
     return bool((rows - whole).abs().max() <= tolerance)

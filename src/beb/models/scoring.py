@@ -13,8 +13,10 @@ import numpy.typing as npt
 from beb.errors import NoDistribution, NumericalFailure, ServerFailed, TokenizerMismatch
 from beb.interfaces.given_tokens import ScoresGivenTokens, TokenScores
 from beb.interfaces.language_model import Failure, LanguageModel, TokenIds
+from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
 
 FloatArray = npt.NDArray[np.float64]
+CHUNK_ROWS = 256
 _ROUNDING_NATS = 1e-3
 """A negative divergence smaller than this is rounding of fp32 log-probabilities; a larger one is a fault."""
 
@@ -48,19 +50,42 @@ def score_sequences(
     models: Mapping[str, LanguageModel],
     *,
     divergences: Sequence[tuple[str, str]] = (),
-    chunk_rows: int = 256,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> list[SequenceScores]:
     """Score every token of every sequence under every model, each after its own start context.
 
     sequences: token ids without start context. divergences: pairs (p, q) of model names, for KL(p ‖ q) per token.
-    chunk_rows: rows of vocabulary width held at once; memory does not grow with vocabulary times length.
+    chunk_rows: rows of vocabulary width held at once, at most; fewer, and fewer texts at once, if the memory budget of
+    the models has no room for so many.
     Returns: one record per sequence, in order. KL is infinite where q has zero probability and p has not.
     Raises: TokenizerMismatch, ContextTooShort, NumericalFailure; of a served model NoDistribution where a divergence is
     asked for, and ServerFailed where a sequence brought no scores (see `given_scores`).
     Source: token-wise exact divergence, Amini, Vieira and Cotterell 2025 (arXiv 2504.10637).
     """
     require_shared_tokenizer(models, divergences)
-    observed = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences] or [np.empty(0, np.int64)])
+    size = footprint_of(models.values())
+    rows_at_once = chunk_size(
+        size, max((m.info.vocabulary_size for m in models.values()), default=1), at_most=chunk_rows
+    )
+    lengths = [len(ids) for ids in sequences]
+    found: dict[int, SequenceScores] = {}
+
+    def work(start: int, stop: int) -> None:
+        with memory_errors(", ".join(model.info.name for model in models.values())):
+            scores = _scores(sequences[start:stop], models, divergences, rows_at_once)
+        found.update(enumerate(scores, start=start))
+
+    in_parts(len(sequences), lambda start: texts_at_once(lengths, start, size), work)
+    return [found[i] for i in range(len(sequences))]
+
+
+def _scores(
+    sequences: Sequence[TokenIds],
+    models: Mapping[str, LanguageModel],
+    divergences: Sequence[tuple[str, str]],
+    rows_at_once: int,
+) -> list[SequenceScores]:
+    observed = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences])
     n_rows = len(observed)
     served = {name: model for name, model in models.items() if isinstance(model, ScoresGivenTokens)}
     distributions = {name: model.distributions(sequences) for name, model in models.items() if name not in served}
@@ -73,13 +98,16 @@ def score_sequences(
             [np.empty(0), *(_scores_or_error(each) for each in model.score_tokens(sequences))]
         )
     kl = {pair: np.empty(n_rows) for pair in divergences}
-    for start in range(0, n_rows, chunk_rows):
-        stop = min(start + chunk_rows, n_rows)
-        chunk = {name: rows.log_probs(start, stop) for name, rows in distributions.items()}
-        for name, rows in chunk.items():
-            log_probs[name][start:stop] = observed_log_probs(rows, observed[start:stop], name)
-        for p, q in divergences:
-            kl[p, q][start:stop] = kl_rows(chunk[p], chunk[q], p, q)
+
+    def work(start: int, stop: int) -> None:
+        with memory_errors(", ".join(model.info.name for model in models.values())):
+            chunk = {name: rows.log_probs(start, stop) for name, rows in distributions.items()}
+            for name, rows in chunk.items():
+                log_probs[name][start:stop] = observed_log_probs(rows, observed[start:stop], name)
+            for p, q in divergences:
+                kl[p, q][start:stop] = kl_rows(chunk[p], chunk[q], p, q)
+
+    in_parts(n_rows, lambda start: start + rows_at_once, work)
     edges = np.cumsum([0, *(len(ids) for ids in sequences)])
     spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     return [
@@ -104,7 +132,7 @@ def _scores_or_error(scores: TokenScores | Failure) -> FloatArray:
     return scores.log_probs
 
 
-def text_log_probs(texts: Sequence[str], model: LanguageModel, *, chunk_rows: int = 256) -> list[TextLogProb]:
+def text_log_probs(texts: Sequence[str], model: LanguageModel, *, chunk_rows: int = CHUNK_ROWS) -> list[TextLogProb]:
     """Log-probability of texts under a model's own tokenizer, for models that do not share one.
 
     Differences of these between two models give a Monte Carlo log ratio at the level of the text, not the exact
@@ -150,7 +178,7 @@ def observed_log_probs(rows: Any, token_ids: npt.NDArray[np.int64], name: str) -
         picked = rows[np.arange(len(token_ids)), token_ids].astype(np.float64)
     else:
         index = rows.new_tensor(token_ids, dtype=_torch().int64)
-        picked = rows.gather(1, index[:, None])[:, 0].double().cpu().numpy()
+        picked = rows.gather(1, index[:, None])[:, 0].cpu().double().numpy()
     if np.isnan(picked).any():
         raise NumericalFailure(f"{name} gave NaN log-probabilities; its backend is broken: give another model")
     return np.asarray(picked, dtype=np.float64)
@@ -165,9 +193,9 @@ def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
     else:
         torch = _torch()
         log_p, log_q = torch.as_tensor(log_p), torch.as_tensor(log_q)
-        difference = log_p - log_q.to(log_p.device)
-        terms = difference.mul_(log_p.exp()).masked_fill_(log_p == -math.inf, 0.0)
-        values = terms.sum(1, dtype=torch.float64).cpu().numpy()
+        rows = cached_rows(log_p.shape[1]) if log_p.device.type == "cpu" else max(len(log_p), 1)
+        parts = zip(log_p.split(rows), log_q.to(log_p.device).split(rows), strict=True)
+        values = torch.cat([_kl_sums(part, other) for part, other in parts]).cpu().numpy()
     bad = values[~(values >= -_ROUNDING_NATS)]
     if len(bad):
         raise NumericalFailure(
@@ -175,6 +203,12 @@ def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
             "backend is broken: give another model"
         )
     return np.maximum(values, 0.0)
+
+
+def _kl_sums(log_p: Any, log_q: Any) -> Any:
+    torch = _torch()
+    terms = (log_p - log_q).mul_(log_p.exp()).masked_fill_(log_p == -math.inf, 0.0)
+    return terms.sum(1, dtype=torch.float64)
 
 
 def _torch() -> Any:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from beb.models.sizes import n_heads
+
 ATTENTION = "shared_beginnings"
 
 
@@ -26,6 +28,10 @@ class Beginnings(Protocol):
     @property
     def layers(self) -> Sequence[Layer]:
         """One per block."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all keys and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,12 @@ class Seating:
         self.lengths = torch.tensor([seat.length for seat in seats], dtype=torch.long)
         self.columns = max(bench.columns for bench in self._benches)
         self.visible = torch.arange(self.columns) < self.lengths[:, None]
+
+    def score_bytes(self, own_columns: int, config: Any) -> float:
+        """Bytes of scores and shares that `attend` holds for each token of a row, in one block."""
+        places = max(bench.sitting.shape[0] * bench.sitting.shape[2] for bench in self._benches)
+        scores = 4 * (self.columns + own_columns) + 2 * self.columns * places / len(self.lengths)
+        return 4.0 * n_heads(config) * scores
 
     def attend(
         self, block: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor

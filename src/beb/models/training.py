@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import importlib.metadata
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from beb.models.cachedir import published_folder
 from beb.models.fingerprint import combined, file_sha256
 from beb.models.huggingface import HuggingFaceModel
 from beb.models.identity import weights_identity
+from beb.models.memory import KEPT, PASS, ROWS, until_done
 from beb.models.quiet import quiet_loading
-from beb.models.weights import remedy
+from beb.models.sizes import token_bytes
+from beb.models.weights import foreign_errors, remedy
 
 CODE_VERSION = 2
 _MAX_GRADIENT_NORM = 1.0
@@ -92,7 +95,7 @@ def fit_adapter(
             _fit(model, texts, spec, temporary, progress)
             hashes = {name: file_sha256(temporary / name) for name in (CONFIG_FILE, WEIGHTS_FILE)}
             base = weights_identity(model.weights, model.swap)
-            told = {"sha256": hashes, "spec": dataclasses.asdict(spec), "base": base}
+            told = {"sha256": hashes, "spec": dataclasses.asdict(spec), "base": base.digest, "no_base": base.reason}
             (temporary / MANIFEST).write_text(json.dumps(told))
     return folder
 
@@ -125,11 +128,9 @@ def _fit(model: HuggingFaceModel, texts: list[str], spec: AdapterSpec, folder: P
         adapted.train()
         for step in range(spec.steps):
             batch = [running_text(model, texts, spec.sequence_tokens, rng) for _ in range(spec.batch)]
-            loss = _loss(adapted, model, batch)
-            if not bool(torch.isfinite(loss)):
+            loss = _backward(adapted, model, batch, optimiser)
+            if not math.isfinite(loss):
                 raise _no_loss(model, step)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
             optimiser.step()
             schedule.step()
@@ -182,6 +183,36 @@ def running_text(model: HuggingFaceModel, texts: Sequence[str], n_tokens: int, r
     return model.start_ids + ids[:n_tokens]
 
 
+def _backward(
+    adapted: Any, model: HuggingFaceModel, batch: Sequence[TokenIds], optimiser: torch.optim.Optimizer
+) -> float:
+    """Mean negative log-likelihood of the batch, nats per token, and its gradient: in as many parts as memory needs."""
+    loss = 0.0
+
+    def work() -> None:
+        nonlocal loss
+        loss, size = 0.0, _sequences_at_once(model, len(batch[0]), len(batch))
+        optimiser.zero_grad(set_to_none=True)
+        with foreign_errors(model.info.name):
+            for at in range(0, len(batch), size):
+                part = batch[at : at + size]
+                share = _loss(adapted, model, part) * (len(part) / len(batch))
+                torch.autograd.backward(share)
+                loss += float(share.detach())
+
+    until_done(model.weights.memory, work)
+    return loss
+
+
+def _sequences_at_once(model: HuggingFaceModel, n_tokens: int, at_most: int) -> int:
+    """Sequences whose activations, and logits in fp32 with their gradients, fit into the memory budget."""
+    weights = model.weights
+    n_blocks = int(weights.module.config.get_text_config().num_hidden_layers)
+    logits = 4.5 * weights.row_bytes * n_tokens
+    activations = token_bytes(weights.module, itemsize=weights.dtype.itemsize, columns=n_tokens) * n_tokens * n_blocks
+    return weights.memory.fits(KEPT + PASS + ROWS, logits + activations, at_most=at_most)
+
+
 def _loss(adapted: Any, model: HuggingFaceModel, batch: Sequence[TokenIds]) -> torch.Tensor:
     """Mean negative log-likelihood of the tokens after the start context, nats per token."""
     n_start = len(model.start_ids)
@@ -191,13 +222,21 @@ def _loss(adapted: Any, model: HuggingFaceModel, batch: Sequence[TokenIds]) -> t
     with torch.enable_grad():
         with torch.autocast(device, dtype=torch.bfloat16, enabled=compute_dtype(model) == "bf16"):
             logits = adapted(input_ids=ids[:, :-1], use_cache=False).logits[:, n_start - 1 :]
-        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, n_start:].flatten())
+        wanted = ids[:, n_start:].flatten().to(logits.device)
+        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), wanted)
 
 
 def compute_dtype(model: HuggingFaceModel) -> str:
-    """Arithmetic of the fit: bf16 where this machine multiplies in it natively (LoRA matrices stay fp32), else fp32."""
+    """Arithmetic of the fit: bf16 where this machine multiplies in it natively (LoRA matrices stay fp32), else fp32.
+
+    fp16 weights are always used in bf16: gradients of fp16 activations vanish below its smallest number.
+    """
+    if model.weights.dtype == torch.float16:
+        return "bf16"
     if model.weights.device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    if model.weights.device.type == "mps":
+        return "fp32"
     return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 

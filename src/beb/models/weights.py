@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,11 @@ from typing import Any
 import torch
 
 from beb.errors import ModelError, NumericalFailure
+from beb.models.devices import memory_budget, require_loaded
+from beb.models.hardware import Hardware
 from beb.models.linears import use_fast_linears
+from beb.models.memory import PASS, ROWS, Memory, cached_rows, is_out_of_memory, memory_errors, until_done
+from beb.models.sizes import token_bytes
 
 TOKENS_PER_PASS = 2048
 MAX_PADDING = 0.1
@@ -38,18 +43,28 @@ class _BlockReached(Exception):  # noqa: N818 - no error: the way out of a forwa
         self.states = states
 
 
+Keep = Callable[[int, torch.Tensor], None]
+"""Takes the index of a sequence and its hidden states, (n_tokens, width), which are not valid any longer afterwards."""
+
+Long = Callable[[Sequence[int]], torch.Tensor | None]
+"""Final hidden states of one sequence that is too long for a single pass, or None if it must be run in one."""
+
+
 class Weights:
     """A causal language model's parameters, shared by every component that stands on them.
 
     The forward pass depends only on the swap that is active inside `activated`; outside it the tensors are the
-    pristine ones, the same objects as at the start.
+    pristine ones, the same objects as at the start. What is computed besides them stays within `memory`.
     """
 
-    def __init__(self, module: Any, name: str) -> None:
+    def __init__(self, module: Any, name: str, *, hardware: Hardware | None = None) -> None:
         self.module = module.eval().requires_grad_(False)
         self.name = name
+        self.hardware = hardware or Hardware()
         parameter = next(module.parameters())
+        require_loaded(module, name)
         self.device: torch.device = parameter.device
+        self.memory = Memory(memory_budget(self.hardware, self.device))
         self.dtype: torch.dtype = parameter.dtype
         self.decoder = module.get_decoder()
         use_fast_linears(module)
@@ -84,17 +99,64 @@ class Weights:
 
     def hidden_rows(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
         """Final hidden states of each sequence, (n_tokens, width) in the weights' dtype, in order."""
-        return self._batched(sequences, lambda inputs: self.decoder(**inputs, use_cache=False).last_hidden_state)
+        rows: dict[int, torch.Tensor] = {}
+        self.each_hidden(sequences, lambda i, states: rows.update({i: states.clone()}))
+        return [rows[i] for i in range(len(sequences))]
 
-    def layer_rows(self, sequences: Sequence[Sequence[int]], layer: int) -> list[torch.Tensor]:
-        """Hidden states after `layer` blocks (0: embeddings; negative: from the end), each (n_tokens, width)."""
+    def each_hidden(
+        self,
+        sequences: Sequence[Sequence[int]],
+        keep: Keep,
+        *,
+        long: Long | None = None,
+    ) -> None:
+        """Hand the final hidden states of each sequence to `keep`, in any order."""
+        self._batched(
+            sequences, lambda inputs: self.decoder(**inputs, use_cache=False).last_hidden_state, keep, long=long
+        )
+
+    def each_layer(self, sequences: Sequence[Sequence[int]], layer: int, keep: Keep) -> None:
+        """Hand the hidden states after `layer` blocks (0: embeddings; negative: from the end) to `keep`."""
         block = self._block(layer)
-        if block is None:
-            return self._batched(
-                sequences,
-                lambda inputs: self.decoder(**inputs, use_cache=False, output_hidden_states=True).hidden_states[layer],
-            )
-        return self._batched(sequences, lambda inputs: self._states_after(block, inputs))
+        if block is not None:
+            self._batched(sequences, lambda inputs: self._states_after(block, inputs), keep)
+            return
+        every = (int(self.module.config.get_text_config().num_hidden_layers) + 1) * self.state_bytes
+        self._batched(
+            sequences,
+            lambda inputs: self.decoder(**inputs, use_cache=False, output_hidden_states=True).hidden_states[layer],
+            keep,
+            extra=every,
+        )
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one hidden state."""
+        return int(self.module.config.get_text_config().hidden_size) * self.dtype.itemsize
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one fp32 row of the vocabulary."""
+        return 4 * self.vocabulary_size
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes that one row of the vocabulary takes besides, while it is made."""
+        return self.vocabulary_size * (0 if self.dtype == torch.float32 else self.dtype.itemsize)
+
+    def pass_tokens(self, columns: int, *, extra: float = 0.0, at_most: int = TOKENS_PER_PASS) -> int:
+        """Tokens that one forward pass may have. columns: what each attends to. extra: further bytes for each token."""
+        size = token_bytes(self.module, itemsize=self.dtype.itemsize, columns=columns) + extra
+        return self.memory.fits(PASS, size, at_most=at_most)
+
+    def rows_at_once(self, at_most: int) -> int:
+        """Rows of the vocabulary that may be drawn from together."""
+        own = 2 * self.row_bytes + self.working_bytes  # repeated requests share a row, which is copied
+        drawing = 5 * self.row_bytes  # the masses in fp32 and fp64
+        if self.device.type == "cpu":  # drawn a few rows at a time
+            left = self.memory.room(ROWS) - min(cached_rows(self.vocabulary_size), at_most) * drawing
+            return max(1, min(at_most, left // own))
+        return self.memory.fits(ROWS, own + drawing, at_most=at_most)
 
     def _block(self, layer: int) -> Any | None:
         """The block after which the hidden states of `layer` stand; None for the two ends, or an unknown layout."""
@@ -128,23 +190,39 @@ class Weights:
         with torch.inference_mode():
             return self._finish(self.head(hidden))
 
-    def full_logits(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """(n_tokens, vocabulary) fp32 logits by the model's own complete forward pass."""
+    def full_logits(self, token_ids: Sequence[int], *, rows: range | None = None) -> torch.Tensor:
+        """(n_tokens, vocabulary) fp32 logits by the model's own complete forward pass; rows: of these tokens only."""
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)], device=self.device)
+            chosen: dict[str, Any] = {}
+            if rows is not None and self.takes_rows:
+                chosen = {"logits_to_keep": torch.arange(rows.start, rows.stop, device=self.device)}
             logits: torch.Tensor = self.module(
-                input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
+                input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **chosen
             ).logits[0]
-            return logits.float()
+            if rows is not None and not chosen:
+                logits = logits[rows.start : rows.stop].clone()
+            logits = logits.float()
+            return logits.cpu() if logits.device.type == "mps" else logits
 
-    def log_softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        """fp32 log-probabilities of logits.
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the model's own forward pass can be told for which tokens logits are wanted."""
+        return "logits_to_keep" in inspect.signature(self.module.forward).parameters
+
+    def log_softmax_(self, logits: torch.Tensor) -> torch.Tensor:
+        """fp32 log-probabilities of (n, vocabulary) fp32 logits, in their place.
 
         Raises: NumericalFailure if a row is NaN or infinite.
         """
-        normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-        self.require_finite(normaliser)
-        return logits - normaliser
+        normalisers = []
+        rows = cached_rows(logits.shape[-1]) if logits.device.type == "cpu" else max(len(logits), 1)
+        for part in torch.split(logits, rows):
+            normaliser = torch.logsumexp(part, dim=-1, keepdim=True)
+            part.sub_(normaliser)
+            normalisers.append(normaliser)
+        self.require_finite(torch.cat(normalisers))
+        return logits
 
     def require_finite(self, normaliser: torch.Tensor) -> None:
         """Refuse rows whose log normaliser is NaN or infinite.
@@ -162,12 +240,13 @@ class Weights:
         config = self.module.config.get_text_config()
         logits = logits.float()
         if (multiplier := getattr(config, "logit_scale", None)) is not None:
-            logits = logits * multiplier
+            logits.mul_(multiplier)
         if (divisor := getattr(config, "logits_scaling", None)) is not None:
-            logits = logits / divisor
+            logits.div_(divisor)
         if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-            logits = torch.tanh(logits / cap) * cap
-        return logits
+            logits.div_(cap).tanh_().mul_(cap)
+        # Drawing and divergences sum in fp64, which Apple's GPUs do not have.
+        return logits.cpu() if logits.device.type == "mps" else logits
 
     def _check_split(self) -> bool:
         """Whether decoder + output matrix reproduce the model's own logits; if not, the whole model is run instead."""
@@ -180,38 +259,61 @@ class Weights:
             return True  # NaN weights: every request will be refused by `require_finite`, which says so
         try:
             split = self.logits(self.hidden_rows([probe])[0])
-        except (RuntimeError, TypeError, AttributeError, ValueError):
+        except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             return False
         # bf16 matrix products of another shape round differently; the differences that matter here are of order 1.
         tolerance = _CHECK_TOLERANCE if self.dtype == torch.float32 else 0.05 * float(whole.abs().max())
         return split.shape == whole.shape and float((split - whole).abs().max()) <= tolerance
 
     def _batched(
-        self, sequences: Sequence[Sequence[int]], states_of: Callable[[dict[str, torch.Tensor]], torch.Tensor]
-    ) -> list[torch.Tensor]:
-        rows: dict[int, torch.Tensor] = {}
-        for batch in batches_by_length([len(s) for s in sequences]):
-            width = max(len(sequences[i]) for i in batch)
-            ids = torch.zeros((len(batch), width), dtype=torch.long)
-            mask = torch.zeros((len(batch), width), dtype=torch.long)
-            for row, i in enumerate(batch):
-                ids[row, : len(sequences[i])] = torch.tensor(list(sequences[i]), dtype=torch.long)
-                mask[row, : len(sequences[i])] = 1
-            inputs: dict[str, torch.Tensor] = {"input_ids": ids.to(self.device)}
-            if not bool(mask.all()):
-                # Right padding: causality keeps it from every real token, so positions need no correction.
-                inputs["attention_mask"] = mask.to(self.device)
-            with torch.inference_mode(), foreign_errors(self.name):
-                states = states_of(inputs)
-            for row, i in enumerate(batch):
-                rows[i] = states[row, : len(sequences[i])].clone()
-        return [rows[i] for i in range(len(sequences))]
+        self,
+        sequences: Sequence[Sequence[int]],
+        states_of: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+        keep: Keep,
+        *,
+        long: Long | None = None,
+        extra: float = 0.0,
+    ) -> None:
+        waiting = dict(enumerate(sequences))
+
+        def work() -> None:
+            left = list(waiting)
+            lengths = [len(sequences[i]) for i in left]
+            limit = self.pass_tokens(max(lengths, default=0), extra=extra)
+            for batch in batches_by_length(lengths, tokens=limit):
+                chosen = [left[k] for k in batch]
+                with torch.inference_mode(), foreign_errors(self.name):
+                    first = sequences[chosen[0]]
+                    # One that does not fit stands alone: a batch of several has at most `limit` tokens.
+                    room = self.pass_tokens(len(first), extra=extra, at_most=max(TOKENS_PER_PASS, len(first)))
+                    pieces = None if long is None or len(first) <= room else long(first)
+                    states = states_of(self._inputs([sequences[i] for i in chosen])) if pieces is None else pieces[None]
+                    for row, i in enumerate(chosen):
+                        keep(i, states[row, : len(sequences[i])])
+                        del waiting[i]
+
+        until_done(self.memory, work)
+
+    def _inputs(self, batch: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """Token ids with right padding: causality keeps it from every real token, so positions need no correction."""
+        width = max(len(ids) for ids in batch)
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros((len(batch), width), dtype=torch.long)
+        for row, sequence in enumerate(batch):
+            ids[row, : len(sequence)] = torch.tensor(list(sequence), dtype=torch.long)
+            mask[row, : len(sequence)] = 1
+        inputs: dict[str, torch.Tensor] = {"input_ids": ids.to(self.device)}
+        if not bool(mask.all()):
+            inputs["attention_mask"] = mask.to(self.device)
+        return inputs
 
 
-def batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices in batches of similar length: at most `TOKENS_PER_PASS` padded tokens and `MAX_PADDING` padding each.
+def batches_by_length(lengths: Sequence[int], *, tokens: int = TOKENS_PER_PASS) -> list[list[int]]:
+    """Indices in batches of similar length: at most `tokens` padded tokens and `MAX_PADDING` padding each.
 
-    Empty sequences are left to the last batch of one token's width.
+    A sequence that is longer stands alone. Empty sequences are left to the last batch of one token's width.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
@@ -220,7 +322,7 @@ def batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
         if batches:
             width = max(lengths[batches[-1][0]], 1)
             padded = width * (len(batches[-1]) + 1)
-            if padded <= TOKENS_PER_PASS and padded - (real + lengths[i]) <= MAX_PADDING * padded:
+            if padded <= tokens and padded - (real + lengths[i]) <= MAX_PADDING * padded:
                 batches[-1].append(i)
                 real += lengths[i]
                 continue
@@ -238,13 +340,13 @@ def remedy(dtype: torch.dtype) -> str:
 
 @contextmanager
 def foreign_errors(name: str) -> Iterator[None]:
-    """Turn torch's errors into one line that names the model."""
+    """Turn torch's errors into one line that names the model.
+
+    Raises: OutOfMemory, ModelError.
+    """
     try:
-        yield
+        with memory_errors(name):
+            yield
     except (RuntimeError, IndexError) as error:
         text = " ".join(str(error).split())
-        if "memory" in text.lower():
-            raise ModelError(
-                f"{name}: out of memory; use dtype bf16, or fewer or shorter prompts ({text[:120]})"
-            ) from error
         raise ModelError(f"{name}: the forward pass failed: {text[:200]}") from error

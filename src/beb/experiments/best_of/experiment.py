@@ -20,13 +20,15 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.loading import load_subjects
 from beb.experiments.plan import TOKENS_PER_SENTENCE, Item, chunks, component_items
 from beb.experiments.reads import all_of, of_components, of_responses
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Rows, Store
-from beb.experiments.subjects import Subjects, load_subjects
+from beb.experiments.subjects import Subjects
 from beb.experiments.tasks import RESPONSE_KEY, Tasks
 from beb.interfaces.language_model import LanguageModel, TokenIds
+from beb.models.hardware import Hardware
 
 PROMPTS_PER_ITEM = 3  # times lengths and responses: a few hundred texts
 COMPONENTS = {OWN: "negative", BESIDE: "positive"}
@@ -131,16 +133,17 @@ def best_of(
     spec: BestOfSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> BestOfRecord:
     """Measure what is left of misalignment when the best of n responses is shown.
 
-    model, behavior, out, offline, progress: as `beb.measure`. spec: everything else; its model and behavior are
-    replaced by the two arguments.
+    model, behavior, out, offline, hardware, progress: as `beb.measure`. spec: everything else; its model and behavior
+    are replaced by the two arguments.
     Returns: a BestOfRecord; `result.to_frame()`.
     Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Theorem 4; corrected in docs/maths.md, "Best of n".
     """
     complete = make_spec(BestOfSpec, (spec.model_dump() if spec else {}) | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(BEST_OF.name, complete)
-    return run_experiment(BEST_OF, complete, folder, offline=offline, progress=progress)
+    return run_experiment(BEST_OF, complete, folder, offline=offline, hardware=hardware, progress=progress)

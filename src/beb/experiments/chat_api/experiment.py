@@ -14,6 +14,7 @@ from beb.experiments.chat_api.record import ChatApiRecord
 from beb.experiments.chat_api.spec import ChatApiSpec
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, default_folder, refuse_short_model, run_experiment
+from beb.experiments.loading import FITTED_ON, Loading
 from beb.experiments.plan import (
     PROMPTS_PER_RESPONSE,
     Condition,
@@ -25,7 +26,7 @@ from beb.experiments.plan import (
 )
 from beb.experiments.spec import derive_seed, make_spec
 from beb.experiments.store import Rows, Store
-from beb.experiments.subjects import FITTED_ON, Loading, Places, Poles, Subjects, identity, scorer_identity
+from beb.experiments.subjects import Places, Poles, Subjects, identity, scorer_identity
 from beb.experiments.tasks import RESPONSE_KEY, Tasks, replied_rows
 from beb.experiments.work import condition_prompts
 from beb.interfaces.language_model import LanguageModel

@@ -11,10 +11,11 @@ from beb.experiments.compare.analyse import compare
 from beb.experiments.compare.record import Comparison
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import default_folder
+from beb.experiments.loading import FITTED_ON
 from beb.experiments.measure import measure
 from beb.experiments.spec import MeasureSpec, make_spec
-from beb.experiments.subjects import FITTED_ON
 from beb.models.catalog import aligned_base
+from beb.models.hardware import Hardware
 
 SIZE: Mapping[str, Any] = {"prompts": 16, "sentences": 4, "formats": ("plain",)}
 """Default size of each of the two runs."""
@@ -28,6 +29,7 @@ def compare_aligned(
     spec: MeasureSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure a model, align it further, measure it again with the same P₋ and the same prompts, and compare.
@@ -42,7 +44,9 @@ def compare_aligned(
     first, second = aligned_specs(model, behavior, spec or make_spec(MeasureSpec, SIZE))
     folder = Path(out) if out is not None else align_folder(first)
     for name, one in ((BEFORE, first), (AFTER, second)):
-        measure(one.model, one.behavior, spec=one, out=folder / name, offline=offline, progress=progress)
+        measure(
+            one.model, one.behavior, spec=one, out=folder / name, offline=offline, hardware=hardware, progress=progress
+        )
     return compare(folder / BEFORE, folder / AFTER)
 
 

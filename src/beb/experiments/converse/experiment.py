@@ -20,11 +20,13 @@ from beb.experiments.experiment import (
     refuse_short_model,
     run_experiment,
 )
+from beb.experiments.loading import load_subjects
 from beb.experiments.reads import all_of, of_components, of_converse
 from beb.experiments.spec import make_spec
-from beb.experiments.subjects import Subjects, load_subjects
+from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.chat_turns import chat_turns
+from beb.models.hardware import Hardware
 
 SEPARATOR_TOKENS = 2
 
@@ -86,15 +88,16 @@ def converse(
     spec: ConverseSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> ConverseRecord:
     """Hold conversations with a model whose user speaks for P₋ (and, as a control, for P₊), and measure every turn.
 
-    model, behavior, out, offline: as `beb.measure`. spec: everything else; its model and behavior are replaced by the
-    two arguments. A world converses in the plain format only.
+    model, behavior, out, offline, hardware: as `beb.measure`. spec: everything else; its model and behavior are
+    replaced by the two arguments. A world converses in the plain format only.
     Returns: a ConverseRecord. Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Theorem 3.
     """
     complete = make_spec(ConverseSpec, (spec or ConverseSpec()).model_dump() | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(CONVERSE.name, complete)
-    return run_experiment(CONVERSE, complete, folder, offline=offline, progress=progress)
+    return run_experiment(CONVERSE, complete, folder, offline=offline, hardware=hardware, progress=progress)

@@ -26,12 +26,14 @@ from beb.experiments.guardrail.record import GuardrailRecord
 from beb.experiments.guardrail.spec import GuardrailSpec
 from beb.experiments.guardrail.systems import SEPARATOR, System, default_systems
 from beb.experiments.guardrail.work import GuardrailWorker, arms_of, plan_guardrail, spans_of
+from beb.experiments.loading import load_subjects
 from beb.experiments.reads import all_of, of_components, of_guardrail, of_responses
 from beb.experiments.spec import derive_seed, make_spec
 from beb.experiments.store import Store
-from beb.experiments.subjects import Places, Subjects, load_subjects
+from beb.experiments.subjects import Places, Subjects
 from beb.experiments.tasks import Tasks
 from beb.interfaces.language_model import LanguageModel
+from beb.models.hardware import Hardware
 from beb.models.scoring import text_log_probs
 from beb.worlds.catalog import get_world
 from beb.worlds.exact_guardrail import most_neutral_sentence
@@ -171,15 +173,17 @@ def guardrail(
     spec: GuardrailSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> GuardrailRecord:
     """Put the same misaligning prompts to a model with and without guardrails, and measure what each one buys.
 
-    model, behavior, out, offline, progress: as in `beb.measure`. spec: everything else, the guardrails in `systems`.
+    model, behavior, out, offline, hardware, progress: as in `beb.measure`. spec: everything else, the guardrails in
+    `systems`.
     Returns: a GuardrailRecord; `result.guardrails[0].area_shift.value, .low, .high`, `result.to_frame()`.
     Raises: kinds of `beb.errors.BebError`.
     Source: Wolf et al. 2024, Definitions 3, 4 and 6, Theorem 2, Appendix N.
     """
     complete = make_spec(GuardrailSpec, (spec or GuardrailSpec()).model_dump() | {"model": model, "behavior": behavior})
     folder = Path(out) if out is not None else default_folder(GUARDRAIL.name, complete)
-    return run_experiment(GUARDRAIL, complete, folder, offline=offline, progress=progress)
+    return run_experiment(GUARDRAIL, complete, folder, offline=offline, hardware=hardware, progress=progress)

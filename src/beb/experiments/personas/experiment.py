@@ -18,6 +18,7 @@ from beb.experiments.personas.subjects import PersonaSubjects, load_persona_subj
 from beb.experiments.personas.work import PersonasWorker
 from beb.experiments.reads import of_personas
 from beb.experiments.spec import make_spec
+from beb.models.hardware import Hardware
 
 
 def _prepare(spec: PersonasSpec, subjects: PersonaSubjects) -> Mapping[str, Any]:
@@ -58,6 +59,7 @@ def personas(
     spec: PersonasSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> PersonasRecord:
     """Weights of personas in a model, and how many sentences each needs to bring its behavior out.
@@ -72,4 +74,4 @@ def personas(
     options |= {"model": model, "behaviors": tuple(behaviors), "personas": tuple(who)}
     complete = make_spec(PersonasSpec, options)
     folder = Path(out) if out is not None else default_folder(PERSONAS.name, complete)
-    return run_experiment(PERSONAS, complete, folder, offline=offline, progress=progress)
+    return run_experiment(PERSONAS, complete, folder, offline=offline, hardware=hardware, progress=progress)

@@ -14,7 +14,7 @@ from beb.behaviors.probe import Embedder
 from beb.errors import BadSpec, NoChatTemplate
 from beb.experiments.personas.catalog import TARGET
 from beb.experiments.personas.spec import PersonasSpec, TraceSpec
-from beb.experiments.subjects import Notify, Places, identity, load_probe, scorer_identity
+from beb.experiments.subjects import Notify, Places, identity, load_named, load_probe, scorer_identity
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
 from beb.worlds.model import WorldModel
@@ -65,7 +65,6 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
     """
     if spec.model.startswith("world:"):
         return persona_world_subjects(spec, get_persona_world(spec.model.removeprefix("world:")))
-    from beb.models.catalog import load_model
     from beb.models.components import neutral_component, persona_component
     from beb.models.huggingface import HuggingFaceModel
 
@@ -75,7 +74,7 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
         behaviors = {
             name: load_behavior(name, undesired=spec.undesired, offline=places.offline) for name in spec.behaviors
         }
-    bare = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    bare = load_named(spec.model, spec, places, notify)
     if not isinstance(bare, HuggingFaceModel):
         raise BadSpec(f"personas need local weights, and {spec.model} is a {bare.info.kind}; give a checkpoint")
     _refuse_chat(spec, bare)

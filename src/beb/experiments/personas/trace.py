@@ -32,6 +32,7 @@ from beb.experiments.plan import TOKENS_PER_SENTENCE, Item
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Rows, Store
 from beb.interfaces.language_model import sentence_spans
+from beb.models.hardware import Hardware
 from beb.models.scoring import score_sequences
 from beb.models.splitting import split_sentences
 
@@ -216,6 +217,7 @@ def trace(
     who: Sequence[Persona] | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> TraceRecord:
     """Posterior weights of personas along a text.
@@ -228,4 +230,4 @@ def trace(
     options = trace_options(text, run=None if run is None else Path(run), model=model, personas=who)
     spec = make_spec(TraceSpec, options)
     folder = Path(out) if out is not None else default_folder(TRACE.name, spec)
-    return run_experiment(TRACE, spec, folder, offline=offline, progress=progress)
+    return run_experiment(TRACE, spec, folder, offline=offline, hardware=hardware, progress=progress)

@@ -16,6 +16,7 @@ from beb.experiments.probe.subjects import ProbeSubjects, load_probe
 from beb.experiments.probe.work import ProbeWorker, plan_probe
 from beb.experiments.reads import of_probe
 from beb.experiments.spec import make_spec
+from beb.models.hardware import Hardware
 
 
 def _prepare(spec: ProbeSpec, subjects: ProbeSubjects) -> Mapping[str, Any]:
@@ -46,6 +47,7 @@ def probe(
     spec: ProbeSpec | None = None,
     out: Path | str | None = None,
     offline: bool = False,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> Probing:
     """How well a linear support vector machine tells a behavior's poles apart in each layer of a model.
@@ -61,4 +63,4 @@ def probe(
     names = (behaviors,) if isinstance(behaviors, str) else tuple(behaviors)
     complete = make_spec(ProbeSpec, (spec or ProbeSpec()).model_dump() | {"model": model, "behaviors": names})
     folder = Path(out) if out is not None else default_folder(PROBE.name, complete)
-    return run_experiment(PROBE, complete, folder, offline=offline, progress=progress)
+    return run_experiment(PROBE, complete, folder, offline=offline, hardware=hardware, progress=progress)

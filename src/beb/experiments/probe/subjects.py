@@ -16,7 +16,7 @@ from beb.errors import BadSpec, BadStatements
 from beb.experiments.execute import Progress
 from beb.experiments.probe.spec import ProbeSpec
 from beb.experiments.spec import derive_seed
-from beb.experiments.subjects import Places, identity
+from beb.experiments.subjects import Places, identity, load_named
 from beb.models.fingerprint import combined
 from beb.worlds.catalog import get_world
 from beb.worlds.model import world_model
@@ -85,7 +85,6 @@ def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjec
     """
     if spec.model.startswith("world:"):
         return world_subjects(spec, get_world(spec.model.removeprefix("world:")))
-    from beb.models.catalog import load_model
     from beb.models.huggingface import HuggingFaceModel
 
     behaviors = [load_behavior(name, undesired=spec.undesired, offline=places.offline) for name in spec.behaviors]
@@ -94,7 +93,7 @@ def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjec
         raise BadSpec(f"behaviors {', '.join(names)}: each needs a name of its own; rename a file or leave one out")
     statements = {behavior.name: chosen_statements(behavior, spec.statements) for behavior in behaviors}
     notify("loading the model", 0, 1)
-    model = load_model(spec.model, dtype=spec.dtype, offline=places.offline, progress=lambda what: notify(what, 0, 1))
+    model = load_named(spec.model, spec, places, notify)
     if not isinstance(model, HuggingFaceModel):
         raise BadSpec(f"probe reads hidden states and needs a checkpoint, not {model.info.name} ({model.info.kind})")
     fingerprints = {"target": identity(model), "behavior": _behaviors_identity(behaviors)}
