@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import beb
-from interrupted import content
 
 from beb.errors import BadSpec, StoreFull
 from beb.experiments import sweep as module
@@ -16,6 +14,8 @@ from beb.experiments.guardrail.experiment import GUARDRAIL
 from beb.experiments.spec import make_spec
 from beb.experiments.store import RUN_FILE
 from beb.experiments.sweep import SCENARIOS, carry_out, read_sweep
+from command import beb
+from interrupted import content
 
 WORLDS = """
 models = ["world:markov", "world:coin"]
@@ -73,7 +73,11 @@ def test_a_file_becomes_every_run_with_its_own_options(tmp_path: Path) -> None:
         ("models = ['a']\nscenarios = ['mesure']", "scenarios = 'mesure'", ", ".join(SCENARIOS)),
         ("model = ['a']\nscenarios = ['measure']", "model = ['a']", "did you mean models?"),
         ("models = ['a']\nscenarios = ['measure']\noptions = 3", "options = 3", "a table"),
-        ("models = ['a']\nscenarios = ['measure']\n[options]\npromts = 3", "options.promts = 3", "did you mean prompts?"),
+        (
+            "models = ['a']\nscenarios = ['measure']\n[options]\npromts = 3",
+            "options.promts = 3",
+            "did you mean prompts?",
+        ),
         ("models = ['a']\nscenarios = ['measure']\n[measure]\nturns = 3", "measure.turns = 3", "responses"),
         ("models = ['a']\nscenarios = ['measure']\n[converse]\nturns = 3", "[converse]", "measure"),
         ("models = ['a']\nscenarios = ['measure']\n[options]\nprompts = 'many'", "prompts", "'many'"),

@@ -6,10 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from command import said
-
 from beb.experiments.forecast import given_rates
 from beb.experiments.sweep import sweep_of
+from command import said
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
 

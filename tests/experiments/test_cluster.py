@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import command, content
 
-from beb.errors import BadSpec, ClusterError
+from beb.errors import BadSpec, ClusterError, WorkersLost
 from beb.experiments.cluster import MOST_LOSSES, RayCrew, RayExecutor, ray_executor
 from beb.experiments.execute import Crew, Progress
 from beb.experiments.experiment import Experiment, run_experiment
 from beb.experiments.measure import MEASURE
 from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.store import Store
+from interrupted import command, content
 
 ray = pytest.importorskip(
-    "ray", reason="NOT TESTED: Ray is not installed, so --executor ray was not run; pip install ray, then run this again"
+    "ray",
+    reason="NOT TESTED: Ray is not installed, so --executor ray was not run; pip install ray, then run this again",
 )
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
@@ -132,14 +133,14 @@ def test_a_node_that_joins_is_used_and_one_that_leaves_is_not_missed(cluster: An
 
 
 def test_a_run_is_continued_by_another_executor(cluster: Any, here: Path, tmp_path: Path) -> None:
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(_crew: RayCrew, begun: int) -> None:
         if begun == 12:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(tmp_path / "there", stop, RayExecutor(workers=1))
     with Store.read(tmp_path / "there") as store:
         assert 0 < len(store.done()) < 12
@@ -170,7 +171,7 @@ def test_an_item_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) 
                     patch.setattr(RayCrew, "_give", give_and_kill)
                     yield crew
 
-    with pytest.raises(ClusterError, match=f"gate has lost {MOST_LOSSES} workers"):
+    with pytest.raises(WorkersLost, match=f"gate has lost {MOST_LOSSES} workers"):
         run_experiment(MEASURE, SPEC, tmp_path, executor=Killing(kill))
 
 

@@ -14,8 +14,8 @@ from beb.experiments.calibration import calibrate
 from beb.experiments.experiment import Here, run_experiment
 from beb.experiments.forecast import Rates, fitting_tokens, forecast_rated, given_rates
 from beb.experiments.imaginary import Lengths
-from beb.experiments.rehearsal import MOST_PROMPTS, rehearse
 from beb.experiments.registry import named_experiment
+from beb.experiments.rehearsal import MOST_PROMPTS, rehearse
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.experiments.subjects import Places
@@ -24,7 +24,8 @@ from beb.experiments.sweep import sweep_of
 WITHIN = 0.25
 TABLES = ("prompts", "responses", "turns")
 TOLD = {
-    "read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0, "weights_gib": 130.0, "gpus": 2,
+    "read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0, "weights_gib": 130.0,
+    "gpus": 2,
 }  # fmt: skip
 
 

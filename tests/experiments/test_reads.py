@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import content
 
 from beb.experiments.execute import Crew, Finished, Progress
 from beb.experiments.experiment import Experiment, run_experiment
@@ -18,6 +17,7 @@ from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.remote import Recipe, RemoteWorker
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
+from interrupted import content
 
 SMALL = {"model": "world:markov", "prompts": 24, "sentences": 3}
 RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -29,7 +29,10 @@ RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "converse, residual": ("converse", {**SMALL, "turns": 2, "format": "plain", "positive": "residual"}),
     "best-of": ("best-of", {**SMALL, "responses": 4}),
     "personas": ("personas", {"model": "world:personas", "texts": 90, "prompts": 24, "sentences": 2}),
-    "trace": ("trace", {"model": "world:personas", "text": "I help people whenever I can. It is late. I insult people."}),
+    "trace": (
+        "trace",
+        {"model": "world:personas", "text": "I help people whenever I can. It is late. I insult people."},
+    ),
     "probe": ("probe", {"model": "world:markov", "statements": 60}),
 }
 

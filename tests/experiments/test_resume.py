@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from interrupted import command, content, items_done, kill_and_continue, run
 
 from beb.experiments.store import RUN_FILE, Store
+from interrupted import command, content, items_done, kill_and_continue, run
 
 WORLD = ["--model", "world:markov", "--prompts", "40", "--sentences", "6"]
 

@@ -27,7 +27,8 @@ def plan(
     sentences: options.Sentences = None,
     responses: options.Responses = None,
     behaviors: Annotated[
-        int | None, typer.Option(help="Count each run of one behavior so many times, as if there were so many behaviors.", min=1)
+        int | None,
+        typer.Option(help="Count each run of one behavior so many times, as if there were so many behaviors.", min=1),
     ] = None,
     offline: options.Offline = False,
 ) -> None:
@@ -42,7 +43,9 @@ def plan(
         given = {"models": [model], "behaviors": [behavior], "scenarios": [scenario], "options": chosen}
         sweep = sweep_of(given, "beb plan", name="plan")
     elif any(value is not None for value in (prompts, sentences, responses)):
-        raise BadSpec(f"{spec} and options were given; write prompts, sentences and responses into [options] of the file")
+        raise BadSpec(
+            f"{spec} and options were given; write prompts, sentences and responses into [options] of the file"
+        )
     else:
         sweep = read_sweep(spec)
     rates = given_rates(sweep.rates, str(spec)) if sweep.rates else None
@@ -79,7 +82,9 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
     console.print(table, highlight=False)
     lines = ["Time and memory are those of one worker."]
     if rates is None:
-        lines += ["Measured by timing small items on this machine; components that had to be fitted are in the cache now."]
+        lines += [
+            "Measured by timing small items on this machine; components that had to be fitted are in the cache now."
+        ]
         lines += ["Intervals and reports take a little more."]
     else:
         hours = seconds / 3600 * rates.gpus
@@ -94,11 +99,12 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
 
 
 def _count(n: float) -> str:
-    return next((f"{n / size:.3g} {unit}" for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if n >= size), f"{n:.0f}")
+    return next(
+        (f"{n / size:.3g} {unit}" for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if n >= size), f"{n:.0f}"
+    )
 
 
 def _time(seconds: float) -> str:
     if seconds < 60 * MINUTES_BELOW_HOURS:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 3600 * MINUTES_BELOW_HOURS else f"{seconds / 3600:,.1f} h"
-

@@ -29,7 +29,9 @@ FIGURES = {
 
 def sweep(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="Models, behaviors, scenarios and their options.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs. [default: runs/NAME, by the file's name]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs. [default: runs/NAME, by the file's name]")
+    ] = None,
     executor: options.Executor = "local",
     offline: options.Offline = False,
 ) -> None:

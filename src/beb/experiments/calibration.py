@@ -8,11 +8,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from beb.experiments.chat_api.experiment import ChatApiSubjects
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, silent
 from beb.experiments.forecast import Pace, Speed
@@ -28,7 +30,8 @@ from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 
 SIZES = (1, 3, 12)
-"""Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's."""
+"""Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's.
+"""
 SAMPLE_TEXT = "I would rather tell people what I really think of them than what they hope to hear."
 
 
@@ -73,10 +76,10 @@ def _chosen(plan: Sequence[Item], reads: Reads) -> list[Item]:
         groups[key] = (min(first, item.first), max(stop, item.stop))
     seen: set[tuple[str, str]] = set()
     wanted: dict[tuple[str, str, str], set[tuple[int, int]]] = {}
-    for kind, variant, source in groups:
+    for (kind, variant, source), (first, stop) in groups.items():
         if (kind, variant) not in seen:
             seen.add((kind, variant))
-            wanted[kind, variant, source] = set(_ranges(*groups[kind, variant, source]))
+            wanted[kind, variant, source] = set(_ranges(first, stop))
     for key in reversed(groups):
         for group in _read(key, groups, reads) if key in wanted else ():
             first, stop = groups[group]
@@ -107,7 +110,7 @@ def _ranges(first: int, stop: int) -> list[tuple[int, int]]:
     if not stop:
         return [(0, 0)]
     edges = np.minimum(np.cumsum((first, *SIZES)), stop).tolist()
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+    return [(a, b) for a, b in pairwise(edges) if a < b]
 
 
 def _apart(ranges: set[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -146,7 +149,7 @@ def _line(points: np.ndarray[Any, Any]) -> Pace:
 
 
 def _target(loaded: Any) -> LanguageModel | None:
-    inner = getattr(loaded, "subjects", loaded)
+    inner = loaded.local if isinstance(loaded, ChatApiSubjects) else getattr(loaded, "subjects", loaded)
     return inner.target if isinstance(inner, Subjects | PersonaSubjects) else None
 
 

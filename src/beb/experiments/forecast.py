@@ -62,8 +62,8 @@ class Pace:
 class Speed:
     """How fast one worker is, and how large.
 
-    paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its items
-    (loading, fitting what is not in the cache). memory_bytes: at the peak.
+    paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its
+    items (loading, fitting what is not in the cache). memory_bytes: at the peak.
     """
 
     lengths: Lengths
@@ -79,7 +79,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Of `n_runs` runs that are alike but for their behaviors. Tokens, seconds of one worker: of all of them together."""
+    """Of `n_runs` runs that differ in their behaviors alone. Tokens and seconds of one worker: of all of them."""
 
     label: str
     n_runs: int
@@ -148,7 +148,8 @@ def forecast_measured(runs: Sequence[PlannedRun], speed: Speed, *, can_chat: boo
 def _forecast(runs: Sequence[PlannedRun], work: Sequence[Work], seconds: float, speed: Speed) -> Forecast:
     n = len(runs)
     label = f"{runs[0].experiment.name} · {runs[0].spec.model}"
-    return Forecast(label, n, n * len(work), *(n * each for each in totals(work)), seconds, speed.memory_bytes)
+    read, sampled, judged = (n * each for each in totals(work))
+    return Forecast(label, n, n * len(work), read, sampled, judged, seconds, speed.memory_bytes)
 
 
 def totals(work: Sequence[Work]) -> tuple[float, float, float]:

@@ -17,7 +17,7 @@ from beb.models.cachedir import cache_folder
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a worker needs to know to load everything. experiment: its name. spec: JSON values. offline: fetch nothing."""
+    """What a worker must know to load everything. experiment: its name. spec: JSON values. offline: fetch nothing."""
 
     experiment: str
     spec: Mapping[str, Any]
@@ -36,7 +36,7 @@ class RemoteWorker:
         """As `beb.experiments.execute.Crew.meta`."""
 
     def run(self, run_meta: Mapping[str, Any], item: Item, finished: Mapping[str, Rows]) -> Rows:
-        """The rows of one item. run_meta: of the run, as stored. finished: what the items that it reads have brought."""
+        """The rows of one item. run_meta: of the run, as stored. finished: what the items that it reads brought."""
         if self._held is None:
             store = Store.in_memory(run_meta)
             self._held = store, self._experiment.worker(self._spec, self._loaded, store)

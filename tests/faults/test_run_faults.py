@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from interrupted import command, content, items_done, run
 
 from beb.errors import StoreBusy, StoreFull
 from beb.experiments.store import RUN_FILE, Store
+from interrupted import command, content, items_done, run
 
 KILLS = 30
 DROP_FROM_BOUNDING_SET, OVERRIDE_RIGHTS = 24, 1  # of prctl(2), and of capabilities(7)
@@ -129,9 +129,7 @@ def test_a_run_that_became_read_only_is_named_and_goes_on_when_it_may(tmp_path: 
     connection.close()
     for path in (*folder.iterdir(), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = subprocess.run(
-        command(folder, SHORT), capture_output=True, text=True, check=False, preexec_fn=heed_rights
-    )
+    done = subprocess.run(command(folder, SHORT), capture_output=True, text=True, check=False, preexec_fn=heed_rights)
     assert done.returncode == StoreFull.exit_code, done.stderr
     assert str(folder) in done.stderr
     assert "Traceback" not in done.stderr
