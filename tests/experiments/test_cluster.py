@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from beb.experiments.experiment import Experiment, run_experiment
 from beb.experiments.measure import MEASURE
 from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.store import Store
+from beb.experiments.sweep import carry_out, sweep_of
 from interrupted import command, content
 
 ray = pytest.importorskip(
@@ -78,9 +80,14 @@ class Watched:
             self.before_item(self.seen, self.begun)
 
 
-def run(folder: Path, before_item: Callable[[RayCrew, int], None], executor: RayExecutor | None = None) -> RayCrew:
+def run(
+    folder: Path,
+    before_item: Callable[[RayCrew, int], None],
+    executor: RayExecutor | None = None,
+    what: tuple[Experiment[Any, Any, Any], Any] = (MEASURE, SPEC),
+) -> RayCrew:
     watched = Watched(before_item, executor)
-    run_experiment(MEASURE, SPEC, folder, executor=watched, progress=watched.progress)
+    run_experiment(*what, folder, executor=watched, progress=watched.progress)
     return watched.seen
 
 
@@ -96,6 +103,41 @@ def test_two_nodes_write_the_rows_of_one_process(cluster: Any, here: Path, tmp_p
     assert len(crew.carried) == 2
     with Store.read(here) as store:
         assert sum(crew.carried.values()) == len(store.done())
+
+
+def test_workers_that_hold_a_checkpoint_write_the_rows_of_one_process(cluster: Any, shop: Path, tmp_path: Path) -> None:
+    """On as many threads as a worker has."""
+    import torch
+
+    names = {"model": "target", "negative": "unkind", "positive": "kind", "behavior": "verbs"}
+    given = {option: str(shop / name) for option, name in names.items()}
+    given |= {pole: f"model:{given[pole]}" for pole in ("negative", "positive")}
+    given |= {"scorer": f"labels:{shop / 'labels.csv'}"}
+    options = {"prompts": 24, "sentences": 3, "max_sentence_tokens": 12}
+    spec = make_spec(MeasureSpec, {**given, **options})
+    what = (replace(MEASURE, analyse=lambda store: store), spec)  # the texts of so small a model have no labels
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run_experiment(*what, tmp_path / "here")
+    finally:
+        torch.set_num_threads(threads)
+    crew = run(tmp_path / "there", wait_for_two, what=what)
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+    assert len(crew.carried) == 2
+    assert not crew.losses
+
+
+def test_a_sweep_over_the_cluster_is_the_sweep_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    given = {
+        "models": ["world:markov", "world:coin"], "scenarios": ["measure", "guardrail"],
+        "options": {"prompts": 8, "sentences": 3, "responses": 2},
+    }  # fmt: skip
+    sweeps = [sweep_of(given, "here", name="s", out=tmp_path / where) for where in ("here", "there")]
+    for sweep, executor in zip(sweeps, (None, RayExecutor(workers=2)), strict=True):
+        assert [outcome.error for outcome in carry_out(sweep, executor=executor)] == [""] * 4
+    for one, other in zip(*(sweep.runs for sweep in sweeps), strict=True):
+        assert content(one.folder) == content(other.folder)
 
 
 def test_workers_that_are_killed_lose_and_double_nothing(cluster: Any, here: Path, tmp_path: Path) -> None:

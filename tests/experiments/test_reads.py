@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.remote import Recipe, RemoteWorker
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
+from beb.models.huggingface import load_checkpoint
+from checkpoints import LEAD
 from interrupted import content
+from model_server import serving
 
 SMALL = {"model": "world:markov", "prompts": 24, "sentences": 3}
 RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -35,6 +39,10 @@ RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "probe": ("probe", {"model": "world:markov", "statements": 60}),
 }
+CHAT = {
+    "behavior": "./verbs", "scorer": "labels:labels.csv", "prompts": 18, "sentences": 3, "max_sentence_tokens": 12,
+    "negative": "model:unkind",
+}  # fmt: skip
 
 
 class BackwardsCrew:
@@ -78,7 +86,7 @@ class Backwards:
 
 
 def test_every_kind_of_run_is_tried() -> None:
-    assert {name for name, _ in RUNS.values()} == set(known_experiments())
+    assert {name for name, _ in RUNS.values()} | {"chat-api"} == set(known_experiments())
 
 
 @pytest.mark.parametrize("case", RUNS)
@@ -97,6 +105,22 @@ def test_an_item_reads_what_is_declared_and_nothing_else(tmp_path: Path, case: s
     assert sorted(order) == sorted(keys)
     if name not in ("trace", "probe"):
         assert order != keys, "the order of work was the plan's, so that nothing was tried"
+
+
+def test_an_item_about_a_chat_api_reads_what_is_declared(shop: Path, tmp_path: Path) -> None:
+    """Its replies depend on the seed alone, as those of a server that heeds it."""
+    experiment = replace(named_experiment("chat-api"), analyse=lambda store: store)  # some replies have no label
+    model = load_checkpoint(shop / "target", name="target", device="cpu")
+    with serving({"target": model}, shop / "target") as server:
+        server.opening = LEAD
+        spec = make_spec(experiment.spec, {**CHAT, "model": server.name("target").replace("vllm:", "openai:")})
+        run_experiment(experiment, spec, tmp_path / "here")
+        executor = Backwards()
+        run_experiment(experiment, spec, tmp_path / "there", executor=executor)
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+    with Store.read(tmp_path / "here") as store:
+        assert executor.crews[0].order != [item.key for item in experiment.plan(spec, store.meta())]
+        assert len(store.rows("responses")) > 18 * 5
 
 
 @pytest.mark.parametrize("n_prompts", [40, 333])

@@ -17,12 +17,12 @@ import numpy as np
 from beb.experiments.chat_api.experiment import ChatApiSubjects
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, silent
-from beb.experiments.forecast import Pace, Speed
+from beb.experiments.forecast import TRAINING_FACTOR, Pace, Speed, fitting_tokens
 from beb.experiments.imaginary import Lengths
 from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.plan import Item
 from beb.experiments.reads import Read, Reads
-from beb.experiments.rehearsal import rehearse
+from beb.experiments.rehearsal import Work, rehearse
 from beb.experiments.spec import ModelSpec
 from beb.experiments.store import Store
 from beb.experiments.subjects import Places, Subjects
@@ -44,10 +44,11 @@ def calibrate(
     Raises: what loading and the items raise.
     """
     notify = progress or silent
+    fitting = _FittingWatch(notify)
     started = time.perf_counter()
-    loaded = experiment.load(spec, Places(cache_folder(), offline), notify)
+    loaded = experiment.load(spec, Places(cache_folder(), offline), fitting)
     meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **experiment.meta(spec, loaded)}
-    loading = time.perf_counter() - started
+    loading = time.perf_counter() - started - fitting.seconds
     items = _chosen(experiment.plan(spec, meta), experiment.reads)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder), meta) as store:
         worker = experiment.worker(spec, loaded, store)
@@ -64,7 +65,30 @@ def calibrate(
     work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
     paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Speed(lengths, paces, loading, float(peak), f"measured with {len(items)} small items"), can_chat
+    return Speed(lengths, paces, loading, fitting.seconds or _fitting(spec, work, seconds), float(peak)), can_chat
+
+
+class _FittingWatch:
+    """Passes progress on, and times the part of loading that is about fitting."""
+
+    def __init__(self, notify: Progress) -> None:
+        self._notify = notify
+        self._before: float | None = None
+        self.seconds = 0.0
+
+    def __call__(self, what: str, done: float, total: float) -> None:
+        now = time.perf_counter()
+        if self._before is not None:
+            self.seconds += now - self._before
+        self._before = now if what.startswith("fitting") else None
+        self._notify(what, done, total)
+
+
+def _fitting(spec: ModelSpec, work: Sequence[Work], seconds: Sequence[float]) -> float:
+    """Of components that were in the cache, as if their tokens were read as fast as the run's."""
+    timed = [(each.read, s) for each, s in zip(work, seconds, strict=True) if each.read and not each.sampled]
+    tokens, taken = (sum(column) for column in zip(*timed, strict=True)) if timed else (0.0, 0.0)
+    return fitting_tokens(spec) * TRAINING_FACTOR * taken / tokens if tokens else 0.0
 
 
 def _chosen(plan: Sequence[Item], reads: Reads) -> list[Item]:

@@ -140,7 +140,7 @@ class _Complaint:
 
     def unknown(self, key: str, value: Any, accepted: Iterable[str]) -> BadSpec:
         names = list(dict.fromkeys(accepted))
-        near = difflib.get_close_matches(key, names, n=1)
+        near = difflib.get_close_matches(key.rpartition(".")[2], names, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         return self(key, value, f"{meant}{', '.join(names)}")
 
