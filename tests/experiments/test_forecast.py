@@ -156,7 +156,9 @@ def test_rates_that_were_measured_give_the_same_time_again() -> None:
     paces = {kind: Pace(0.0, seconds[kind] / tokens[kind]) for kind in tokens}
     speed = Speed(Lengths(), {**paces, "": Pace(0.0, 1.0)}, 20.0, 0.0, 3 * 2.0**30)
     found = measured_rates(work, speed)
-    assert found == pytest.approx({**rates, "load_seconds": 20.0, "weights_gib": 3.0})
+    assert found == pytest.approx(
+        {**rates, "sentence_tokens": 14, "reply_tokens": 20, "load_seconds": 20, "weights_gib": 3}
+    )
     again = forecast_rated(runs, given_rates({**found, "measured": list(found)}, "here"))
     fitted = 3 * fitting_tokens(runs[0].spec) / 4000
     assert again.seconds == pytest.approx(forecast_measured(runs, speed, can_chat=True).seconds + fitted, rel=0.02)

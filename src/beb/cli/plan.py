@@ -86,7 +86,7 @@ def _table(label: str, measured: Mapping[str, float]) -> str:
 def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("runs", "", "items", "tokens read", "sampled", "judged", "time", "memory"):
-        table.add_column(name, justify="left" if not name else "right")
+        table.add_column(name, justify="left" if not name else "right", overflow="fold")
     for each in found:
         table.add_row(
             str(each.n_runs), each.label, f"{each.n_items:,}", _count(each.read), _count(each.sampled),

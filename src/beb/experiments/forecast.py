@@ -183,6 +183,11 @@ def measured_rates(work: Sequence[Work], speed: Speed) -> dict[str, float]:
         left = speed.seconds(mixed) - reading
         if left > 0:
             found["sampled_per_second"] = sum(each.sampled for each in mixed) / left
+    means = {
+        name: sum(every) / len(every)
+        for name, every in (("sentence", speed.lengths.plain), ("reply", speed.lengths.chat))
+    }
+    found |= {f"{name}_tokens": float(max(round(mean), 1)) for name, mean in means.items()}
     return found | {"load_seconds": speed.fixed_seconds, "weights_gib": speed.memory_bytes / GIB}
 
 
