@@ -29,8 +29,9 @@ from beb.experiments.subjects import Places, Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 
-SIZES = (1, 3, 12)
+SIZES = (1, 3, 20)
 """Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's.
+The last is as large as items get, so that its memory is that of the run.
 """
 SAMPLE_TEXT = "I would rather tell people what I really think of them than what they hope to hear."
 
