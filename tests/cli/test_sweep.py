@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import beb
-from interrupted import content
 
-from beb.errors import BadSpec, StoreFull
+from beb.errors import (
+    BadSpec,
+    BebError,
+    ClusterError,
+    GateFailed,
+    SpecChanged,
+    StoreBusy,
+    StoreFull,
+    WorkersLost,
+)
 from beb.experiments import sweep as module
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import run_experiment
@@ -16,6 +23,8 @@ from beb.experiments.guardrail.experiment import GUARDRAIL
 from beb.experiments.spec import make_spec
 from beb.experiments.store import RUN_FILE
 from beb.experiments.sweep import SCENARIOS, carry_out, read_sweep
+from command import beb
+from interrupted import content
 
 WORLDS = """
 models = ["world:markov", "world:coin"]
@@ -73,7 +82,11 @@ def test_a_file_becomes_every_run_with_its_own_options(tmp_path: Path) -> None:
         ("models = ['a']\nscenarios = ['mesure']", "scenarios = 'mesure'", ", ".join(SCENARIOS)),
         ("model = ['a']\nscenarios = ['measure']", "model = ['a']", "did you mean models?"),
         ("models = ['a']\nscenarios = ['measure']\noptions = 3", "options = 3", "a table"),
-        ("models = ['a']\nscenarios = ['measure']\n[options]\npromts = 3", "options.promts = 3", "did you mean prompts?"),
+        (
+            "models = ['a']\nscenarios = ['measure']\n[options]\npromts = 3",
+            "options.promts = 3",
+            "did you mean prompts?",
+        ),
         ("models = ['a']\nscenarios = ['measure']\n[measure]\nturns = 3", "measure.turns = 3", "responses"),
         ("models = ['a']\nscenarios = ['measure']\n[converse]\nturns = 3", "[converse]", "measure"),
         ("models = ['a']\nscenarios = ['measure']\n[options]\nprompts = 'many'", "prompts", "'many'"),
@@ -128,13 +141,47 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [StoreFull("no space left"), ClusterError("no Ray cluster")])
+def test_what_stands_in_the_way_of_every_run_stops_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BebError
+) -> None:
     begun: list[int] = []
 
     def full(*_: object, progress: Progress | None = None, **__: object) -> None:
-        raise StoreFull("no space left")
+        raise fault
 
     monkeypatch.setattr(module, "run_experiment", full)
-    with pytest.raises(StoreFull):
+    with pytest.raises(type(fault)):
         carry_out(read_sweep(written(tmp_path, WORLDS), out=tmp_path), begun=lambda _, i: begun.append(i))
     assert begun == [0]
+
+
+def test_what_concerns_one_run_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[BebError] = [SpecChanged("another"), StoreBusy("in use"), WorkersLost("three"), GateFailed("poor")]
+    left = iter(faults)
+
+    def fail(*_: object, progress: Progress | None = None, **__: object) -> None:
+        raise next(left)
+
+    monkeypatch.setattr(module, "run_experiment", fail)
+    outcomes = carry_out(read_sweep(written(tmp_path, WORLDS), out=tmp_path))
+    assert [outcome.error for outcome in outcomes] == [f"{type(fault).__name__}: {fault}" for fault in faults]
+
+
+def test_models_with_the_same_last_name_have_folders_of_their_own(tmp_path: Path) -> None:
+    text = "models = ['one/llama', 'two/llama', 'qwen']\nscenarios = ['measure']"
+    names = [run.folder.name for run in read_sweep(written(tmp_path, text)).runs]
+    assert names == ["one_llama-llama-agreeableness", "two_llama-llama-agreeableness", "qwen-agreeableness"]
+
+
+def test_a_chat_api_is_measured_as_one(tmp_path: Path) -> None:
+    text = """
+    models = ["openai:http://127.0.0.1:1#m"]
+    scenarios = ["measure"]
+    [measure]
+    negative = "model:x"
+    """
+    (run,) = read_sweep(written(tmp_path, text)).runs
+    assert run.experiment.name == "chat-api"
+    with pytest.raises(BadSpec, match=r"spec\.toml: \[measure\] for openai:http://127\.0\.0\.1:1#m: negative 'lora'"):
+        read_sweep(written(tmp_path, text.replace("[measure]", "#").replace("negative", "#")))

@@ -6,10 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from command import said
-
 from beb.experiments.forecast import given_rates
 from beb.experiments.sweep import sweep_of
+from command import said
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
 
@@ -29,7 +28,7 @@ def test_every_file_that_is_shown_is_accepted() -> None:
 
 
 def test_the_plan_of_a_large_model_is_what_the_command_prints(tmp_path: Path) -> None:
-    (tmp_path / "seventy.toml").write_text(blocks("toml")[1], encoding="utf-8")
+    (tmp_path / "seventy.toml").write_text(blocks("toml")[0], encoding="utf-8")
     done = said("plan", "seventy.toml", "--behaviors", "100", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line.rstrip() for line in done.stdout.splitlines()] == blocks("text")[0].splitlines()

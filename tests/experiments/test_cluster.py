@@ -8,23 +8,26 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import command, content
 
-from beb.errors import BadSpec, ClusterError
+from beb.errors import BadSpec, ClusterError, WorkersLost
 from beb.experiments.cluster import MOST_LOSSES, RayCrew, RayExecutor, ray_executor
 from beb.experiments.execute import Crew, Progress
 from beb.experiments.experiment import Experiment, run_experiment
 from beb.experiments.measure import MEASURE
 from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.store import Store
+from beb.experiments.sweep import carry_out, sweep_of
 from beb.models.hardware import Hardware
+from interrupted import command, content
 
 ray = pytest.importorskip(
-    "ray", reason="NOT TESTED: Ray is not installed, so --executor ray was not run; pip install ray, then run this again"
+    "ray",
+    reason="NOT TESTED: Ray is not installed, so --executor ray was not run; pip install ray, then run this again",
 )
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
@@ -84,9 +87,14 @@ class Watched:
             self.before_item(self.seen, self.begun)
 
 
-def run(folder: Path, before_item: Callable[[RayCrew, int], None], executor: RayExecutor | None = None) -> RayCrew:
+def run(
+    folder: Path,
+    before_item: Callable[[RayCrew, int], None],
+    executor: RayExecutor | None = None,
+    what: tuple[Experiment[Any, Any, Any], Any] = (MEASURE, SPEC),
+) -> RayCrew:
     watched = Watched(before_item, executor)
-    run_experiment(MEASURE, SPEC, folder, executor=watched, progress=watched.progress)
+    run_experiment(*what, folder, executor=watched, progress=watched.progress)
     return watched.seen
 
 
@@ -102,6 +110,41 @@ def test_two_nodes_write_the_rows_of_one_process(cluster: Any, here: Path, tmp_p
     assert len(crew.carried) == 2
     with Store.read(here) as store:
         assert sum(crew.carried.values()) == len(store.done())
+
+
+def test_workers_that_hold_a_checkpoint_write_the_rows_of_one_process(cluster: Any, shop: Path, tmp_path: Path) -> None:
+    """On as many threads as a worker has."""
+    import torch
+
+    names = {"model": "target", "negative": "unkind", "positive": "kind", "behavior": "verbs"}
+    given = {option: str(shop / name) for option, name in names.items()}
+    given |= {pole: f"model:{given[pole]}" for pole in ("negative", "positive")}
+    given |= {"scorer": f"labels:{shop / 'labels.csv'}"}
+    options = {"prompts": 24, "sentences": 3, "max_sentence_tokens": 12}
+    spec = make_spec(MeasureSpec, {**given, **options})
+    what = (replace(MEASURE, analyse=lambda store: store), spec)  # the texts of so small a model have no labels
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run_experiment(*what, tmp_path / "here")
+    finally:
+        torch.set_num_threads(threads)
+    crew = run(tmp_path / "there", wait_for_two, what=what)
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+    assert len(crew.carried) == 2
+    assert not crew.losses
+
+
+def test_a_sweep_over_the_cluster_is_the_sweep_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    given = {
+        "models": ["world:markov", "world:coin"], "scenarios": ["measure", "guardrail"],
+        "options": {"prompts": 8, "sentences": 3, "responses": 2},
+    }  # fmt: skip
+    sweeps = [sweep_of(given, "here", name="s", out=tmp_path / where) for where in ("here", "there")]
+    for sweep, executor in zip(sweeps, (None, RayExecutor(workers=2)), strict=True):
+        assert [outcome.error for outcome in carry_out(sweep, executor=executor)] == [""] * 4
+    for one, other in zip(*(sweep.runs for sweep in sweeps), strict=True):
+        assert content(one.folder) == content(other.folder)
 
 
 def test_workers_that_are_killed_lose_and_double_nothing(cluster: Any, here: Path, tmp_path: Path) -> None:
@@ -139,14 +182,14 @@ def test_a_node_that_joins_is_used_and_one_that_leaves_is_not_missed(cluster: An
 
 
 def test_a_run_is_continued_by_another_executor(cluster: Any, here: Path, tmp_path: Path) -> None:
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(_crew: RayCrew, begun: int) -> None:
         if begun == 12:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(tmp_path / "there", stop, RayExecutor(workers=1))
     with Store.read(tmp_path / "there") as store:
         assert 0 < len(store.done()) < 12
@@ -177,7 +220,7 @@ def test_an_item_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) 
                     patch.setattr(RayCrew, "_give", give_and_kill)
                     yield crew
 
-    with pytest.raises(ClusterError, match=f"gate has lost {MOST_LOSSES} workers"):
+    with pytest.raises(WorkersLost, match=f"gate has lost {MOST_LOSSES} workers"):
         run_experiment(MEASURE, SPEC, tmp_path, executor=Killing(kill))
 
 

@@ -12,10 +12,19 @@ import pytest
 from beb.errors import BadSpec
 from beb.experiments.calibration import calibrate
 from beb.experiments.experiment import Here, run_experiment
-from beb.experiments.forecast import Rates, fitting_tokens, forecast_rated, given_rates
+from beb.experiments.forecast import (
+    Pace,
+    Rates,
+    Speed,
+    fitting_tokens,
+    forecast_measured,
+    forecast_rated,
+    given_rates,
+    measured_rates,
+)
 from beb.experiments.imaginary import Lengths
-from beb.experiments.rehearsal import MOST_PROMPTS, rehearse
 from beb.experiments.registry import named_experiment
+from beb.experiments.rehearsal import MOST_PROMPTS, rehearse
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.experiments.subjects import Places
@@ -24,7 +33,8 @@ from beb.experiments.sweep import sweep_of
 WITHIN = 0.25
 TABLES = ("prompts", "responses", "turns")
 TOLD = {
-    "read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0, "weights_gib": 130.0, "gpus": 2,
+    "read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0, "weights_gib": 130.0,
+    "gpus": 2,
 }  # fmt: skip
 
 
@@ -121,8 +131,58 @@ def test_hours_follow_from_the_rates_that_are_given() -> None:
     assert forecast(["agreeableness"], kv_kib_per_token=320)[0].memory_bytes > one.memory_bytes == 130 * 2**30
 
 
+def test_only_the_first_behavior_has_its_components_in_the_cache() -> None:
+    given = {"models": ["large"], "behaviors": ["agreeableness", "honesty"], "scenarios": ["measure"]}
+    runs = sweep_of(given, "here", name="x").runs
+    speed = Speed(Lengths(), {"": Pace(0.5, 0.001)}, 7.0, 100.0, 2.0**30)
+    one, two = (forecast_measured(runs[:n], speed, can_chat=True) for n in (1, 2))
+    work = rehearse(runs[0].experiment, runs[0].spec, Lengths())
+    assert one.seconds == pytest.approx(7 + sum(0.5 + 0.001 * each.tokens for each in work))
+    assert two.seconds == pytest.approx(2 * one.seconds + 100)
+
+
+def test_rates_that_were_measured_give_the_same_time_again() -> None:
+    """Paces that follow from rates are turned into these rates, and those into the same hours."""
+    runs = sweep_of({"models": ["m"], "scenarios": ["measure"]}, "here", name="x").runs
+    work = rehearse(runs[0].experiment, runs[0].spec, Lengths())
+    rates = {"read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0}
+    seconds: dict[str, float] = {}
+    tokens: dict[str, float] = {}
+    for each in work:
+        kind = each.item.kind
+        done = (each.read, each.sampled, each.judged)
+        seconds[kind] = seconds.get(kind, 0.0) + sum(n / rate for n, rate in zip(done, rates.values(), strict=True))
+        tokens[kind] = tokens.get(kind, 0.0) + sum(done)
+    paces = {kind: Pace(0.0, seconds[kind] / tokens[kind]) for kind in tokens}
+    speed = Speed(Lengths(), {**paces, "": Pace(0.0, 1.0)}, 20.0, 0.0, 3 * 2.0**30)
+    found = measured_rates(work, speed)
+    assert found == pytest.approx(
+        {**rates, "sentence_tokens": 14, "reply_tokens": 20, "load_seconds": 20, "weights_gib": 3}
+    )
+    again = forecast_rated(runs, given_rates({**found, "measured": list(found)}, "here"))
+    fitted = 3 * fitting_tokens(runs[0].spec) / 4000
+    assert again.seconds == pytest.approx(forecast_measured(runs, speed, can_chat=True).seconds + fitted, rel=0.02)
+
+
+def test_a_chat_api_is_planned_without_a_server() -> None:
+    given = {"models": ["openai:http://127.0.0.1:1#m"], "scenarios": ["measure"], "options": {"negative": "model:x"}}
+    runs = sweep_of(given, "here", name="x").runs
+    assert [run.experiment.name for run in runs] == ["chat-api"]
+    found = forecast_rated(runs, Rates(**TOLD))
+    n, sentences = runs[0].spec.prompts, 5
+    n_replies = n * (2 * sentences + 1)  # prompts of P₋ and shuffled ones, and once none
+    assert found.sampled == pytest.approx(n * sentences * 14 + n_replies * 20)
+    assert found.read > n_replies * 30
+    assert found.judged > 0
+
+
 def test_a_wrong_rate_is_one_line() -> None:
     with pytest.raises(BadSpec, match=r"here: rates\.read_persecond = 3; accepted: did you mean read_per_second\?"):
         given_rates({"read_persecond": 3}, "here")
     with pytest.raises(BadSpec, match="sampled_per_second"):
         given_rates({**TOLD, "sampled_per_second": 0}, "here")
+    with pytest.raises(BadSpec, match=r"here: rates\.measured = \['rows'\]; accepted: names of rates that the table"):
+        given_rates({**TOLD, "measured": ["rows"]}, "here")
+    told = given_rates({**TOLD, "measured": ["judged_per_second"]}, "here")
+    assert "read_per_second" in told.assumed
+    assert "judged_per_second" not in told.assumed

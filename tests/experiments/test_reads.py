@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import content
 
 from beb.experiments.execute import Crew, Finished, Progress
 from beb.experiments.experiment import Experiment, run_experiment
@@ -19,6 +19,10 @@ from beb.experiments.remote import Recipe, RemoteWorker
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.models.hardware import Hardware
+from beb.models.huggingface import load_checkpoint
+from checkpoints import LEAD
+from interrupted import content
+from model_server import serving
 
 SMALL = {"model": "world:markov", "prompts": 24, "sentences": 3}
 RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -30,9 +34,16 @@ RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "converse, residual": ("converse", {**SMALL, "turns": 2, "format": "plain", "positive": "residual"}),
     "best-of": ("best-of", {**SMALL, "responses": 4}),
     "personas": ("personas", {"model": "world:personas", "texts": 90, "prompts": 24, "sentences": 2}),
-    "trace": ("trace", {"model": "world:personas", "text": "I help people whenever I can. It is late. I insult people."}),
+    "trace": (
+        "trace",
+        {"model": "world:personas", "text": "I help people whenever I can. It is late. I insult people."},
+    ),
     "probe": ("probe", {"model": "world:markov", "statements": 60}),
 }
+CHAT = {
+    "behavior": "./verbs", "scorer": "labels:labels.csv", "prompts": 18, "sentences": 3, "max_sentence_tokens": 12,
+    "negative": "model:unkind",
+}  # fmt: skip
 
 
 class BackwardsCrew:
@@ -82,8 +93,7 @@ class Backwards:
 
 
 def test_every_kind_of_run_is_tried() -> None:
-    """But a chat API's, which needs a server: its items are those of the main job."""
-    assert {name for name, _ in RUNS.values()} == set(known_experiments()) - {"chat-api"}
+    assert {name for name, _ in RUNS.values()} | {"chat-api"} == set(known_experiments())
 
 
 @pytest.mark.parametrize("case", RUNS)
@@ -102,6 +112,22 @@ def test_an_item_reads_what_is_declared_and_nothing_else(tmp_path: Path, case: s
     assert sorted(order) == sorted(keys)
     if name not in ("trace", "probe"):
         assert order != keys, "the order of work was the plan's, so that nothing was tried"
+
+
+def test_an_item_about_a_chat_api_reads_what_is_declared(shop: Path, tmp_path: Path) -> None:
+    """Its replies depend on the seed alone, as those of a server that heeds it."""
+    experiment = replace(named_experiment("chat-api"), analyse=lambda store: store)  # some replies have no label
+    model = load_checkpoint(shop / "target", name="target", device="cpu")
+    with serving({"target": model}, shop / "target") as server:
+        server.opening = LEAD
+        spec = make_spec(experiment.spec, {**CHAT, "model": server.name("target").replace("vllm:", "openai:")})
+        run_experiment(experiment, spec, tmp_path / "here")
+        executor = Backwards()
+        run_experiment(experiment, spec, tmp_path / "there", executor=executor)
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+    with Store.read(tmp_path / "here") as store:
+        assert executor.crews[0].order != [item.key for item in experiment.plan(spec, store.meta())]
+        assert len(store.rows("responses")) > 18 * 5
 
 
 @pytest.mark.parametrize("n_prompts", [40, 333])

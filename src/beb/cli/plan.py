@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,12 +33,16 @@ def plan(
     ] = None,
     device: options.Device = None,
     memory_budget: options.MemoryBudget = None,
+    rates: Annotated[
+        bool, typer.Option("--rates", help="Print what was measured as a table [rates], to be put into another file.")
+    ] = False,
     offline: options.Offline = False,
 ) -> None:
     """Predict tokens, hours, memory and cost of runs: from the rates in [rates], or by timing a few small items."""
     from beb.cli.progress import ProgressBar
     from beb.experiments.calibration import calibrate
-    from beb.experiments.forecast import alike, forecast_measured, forecast_rated, given_rates
+    from beb.experiments.forecast import alike, forecast_measured, forecast_rated, given_rates, measured_rates
+    from beb.experiments.rehearsal import rehearse
     from beb.experiments.sweep import read_sweep, sweep_of
 
     if spec is None:
@@ -51,27 +56,42 @@ def plan(
     else:
         sweep = read_sweep(spec)
     hardware = options.hardware(device, memory_budget)
-    rates = given_rates(sweep.rates, str(spec)) if sweep.rates else None
+    told = given_rates(sweep.rates, str(spec)) if sweep.rates else None
+    if told is not None and rates:
+        raise BadSpec(f"--rates prints measured rates, and {spec} gives them; leave out one of the two")
     found: list[Forecast] = []
+    tables: list[str] = []
     with ProgressBar(Console(stderr=True)) as bar:
         for runs in alike(sweep.runs):
             if behaviors is not None and runs[0].behavior:
                 runs = [runs[0]] * behaviors  # noqa: PLW2901 - as if there were so many
-            if rates is not None:
-                found.append(forecast_rated(runs, rates))
+            if told is not None:
+                found.append(forecast_rated(runs, told))
                 continue
             speed, can_chat = calibrate(
                 runs[0].experiment, runs[0].spec, offline=offline, hardware=hardware, progress=bar
             )
             found.append(forecast_measured(runs, speed, can_chat=can_chat))
+            work = rehearse(runs[0].experiment, runs[0].spec, speed.lengths, can_chat=can_chat)
+            tables.append(_table(found[-1].label, measured_rates(work, speed)))
             bar.next_job()
-    _print(found, rates, Console())
+    console = Console()
+    _print(found, told, console)
+    for table in tables if rates else ():
+        console.print(f"\n{table}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(label: str, measured: Mapping[str, float]) -> str:
+    """A table [rates] of a sweep's file."""
+    values = [f"{name} = {value:.4g}" for name, value in measured.items()]
+    names = ", ".join(f'"{name}"' for name in measured)
+    return "\n".join((f"[rates]  # {label}, one worker on this machine", *values, f"measured = [{names}]"))
 
 
 def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("runs", "", "items", "tokens read", "sampled", "judged", "time", "memory"):
-        table.add_column(name, justify="left" if not name else "right")
+        table.add_column(name, justify="left" if not name else "right", overflow="fold")
     for each in found:
         table.add_row(
             str(each.n_runs), each.label, f"{each.n_items:,}", _count(each.read), _count(each.sampled),
@@ -99,6 +119,10 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
         if rates.workers > 1:
             lines[-1] += f"; {_time(seconds / rates.workers)} with {rates.workers} workers that are never idle"
         lines[-1] += "."
+        given = [name for name in rates.assumed if name in rates.model_fields_set]
+        if rates.measured:
+            lines += [f"Measured, as the file says: {', '.join(rates.measured)}."]
+        lines += [f"Assumed in the file, not measured: {', '.join(given) or 'nothing'}; all else are defaults."]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -8,19 +8,21 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from beb.experiments.chat_api.experiment import ChatApiSubjects
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, silent
-from beb.experiments.forecast import Pace, Speed
+from beb.experiments.forecast import TRAINING_FACTOR, Pace, Speed, fitting_tokens
 from beb.experiments.imaginary import Lengths
 from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.plan import Item
 from beb.experiments.reads import Read, Reads
-from beb.experiments.rehearsal import rehearse
+from beb.experiments.rehearsal import Work, rehearse
 from beb.experiments.spec import ModelSpec
 from beb.experiments.store import Store
 from beb.experiments.subjects import Places, Subjects
@@ -28,8 +30,10 @@ from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 from beb.models.hardware import Hardware
 
-SIZES = (1, 3, 12)
-"""Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's."""
+SIZES = (1, 3, 20)
+"""Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's.
+The last is as large as items get, so that its memory is that of the run.
+"""
 SAMPLE_TEXT = "I would rather tell people what I really think of them than what they hope to hear."
 
 
@@ -47,10 +51,11 @@ def calibrate(
     Raises: what loading and the items raise.
     """
     notify = progress or silent
+    fitting = _FittingWatch(notify)
     started = time.perf_counter()
-    loaded = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), notify)
+    loaded = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), fitting)
     meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **experiment.meta(spec, loaded)}
-    loading = time.perf_counter() - started
+    loading = time.perf_counter() - started - fitting.seconds
     items = _chosen(experiment.plan(spec, meta), experiment.reads)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder), meta) as store:
         worker = experiment.worker(spec, loaded, store)
@@ -67,7 +72,30 @@ def calibrate(
     work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
     paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Speed(lengths, paces, loading, float(peak), f"measured with {len(items)} small items"), can_chat
+    return Speed(lengths, paces, loading, fitting.seconds or _fitting(spec, work, seconds), float(peak)), can_chat
+
+
+class _FittingWatch:
+    """Passes progress on, and times the part of loading that is about fitting."""
+
+    def __init__(self, notify: Progress) -> None:
+        self._notify = notify
+        self._before: float | None = None
+        self.seconds = 0.0
+
+    def __call__(self, what: str, done: float, total: float) -> None:
+        now = time.perf_counter()
+        if self._before is not None:
+            self.seconds += now - self._before
+        self._before = now if what.startswith("fitting") else None
+        self._notify(what, done, total)
+
+
+def _fitting(spec: ModelSpec, work: Sequence[Work], seconds: Sequence[float]) -> float:
+    """Of components that were in the cache, as if their tokens were read as fast as the run's."""
+    timed = [(each.read, s) for each, s in zip(work, seconds, strict=True) if each.read and not each.sampled]
+    tokens, taken = (sum(column) for column in zip(*timed, strict=True)) if timed else (0.0, 0.0)
+    return fitting_tokens(spec) * TRAINING_FACTOR * taken / tokens if tokens else 0.0
 
 
 def _chosen(plan: Sequence[Item], reads: Reads) -> list[Item]:
@@ -79,10 +107,10 @@ def _chosen(plan: Sequence[Item], reads: Reads) -> list[Item]:
         groups[key] = (min(first, item.first), max(stop, item.stop))
     seen: set[tuple[str, str]] = set()
     wanted: dict[tuple[str, str, str], set[tuple[int, int]]] = {}
-    for kind, variant, source in groups:
+    for (kind, variant, source), (first, stop) in groups.items():
         if (kind, variant) not in seen:
             seen.add((kind, variant))
-            wanted[kind, variant, source] = set(_ranges(*groups[kind, variant, source]))
+            wanted[kind, variant, source] = set(_ranges(first, stop))
     for key in reversed(groups):
         for group in _read(key, groups, reads) if key in wanted else ():
             first, stop = groups[group]
@@ -113,7 +141,7 @@ def _ranges(first: int, stop: int) -> list[tuple[int, int]]:
     if not stop:
         return [(0, 0)]
     edges = np.minimum(np.cumsum((first, *SIZES)), stop).tolist()
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+    return [(a, b) for a, b in pairwise(edges) if a < b]
 
 
 def _apart(ranges: set[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -152,7 +180,7 @@ def _line(points: np.ndarray[Any, Any]) -> Pace:
 
 
 def _target(loaded: Any) -> LanguageModel | None:
-    inner = getattr(loaded, "subjects", loaded)
+    inner = loaded.local if isinstance(loaded, ChatApiSubjects) else getattr(loaded, "subjects", loaded)
     return inner.target if isinstance(inner, Subjects | PersonaSubjects) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from beb.errors import BadSpec, BebError, ClusterError
+from beb.errors import BadSpec, BebError, ClusterError, WorkersLost
 from beb.experiments.execute import Crew, Finished, Progress
 from beb.experiments.experiment import Experiment, silent
 from beb.experiments.plan import Item
@@ -88,12 +89,10 @@ def ray_executor(options: str) -> RayExecutor:
                 found[name] = int(value)
             elif name in ("cpus", "gpus"):
                 found[name] = float(value)
-            else:
-                raise ValueError  # noqa: TRY301 - one message for all
-            if name != "address" and not found[name] >= 0:
-                raise ValueError
         except ValueError:
-            raise BadSpec(f"--executor ray: {part!r} is not understood; accepted: {accepted}") from None
+            found.pop(name, None)
+        if name not in found or (name != "address" and not 0 <= found[name] < math.inf):
+            raise BadSpec(f"--executor ray: {part!r} is not understood; accepted: {accepted}")
     return RayExecutor(**found)
 
 
@@ -116,8 +115,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     except Exception as error:  # ConnectionError, ValueError, RuntimeError, TimeoutError: whatever stands in the way
         reason = " ".join(str(error).split())[:200]
         raise ClusterError(
-            f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'} ({reason}); start one with "
-            "`ray start --head`, or give --executor ray:address=HOST:PORT"
+            f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'} ({reason}); start one "
+            "with `ray start --head`, or give --executor ray:address=HOST:PORT"
         ) from error
     try:
         yield ray
@@ -237,7 +236,7 @@ class RayCrew:
         self._give(hand, item, needed)
 
     def wait(self) -> Finished | None:
-        """See `Crew`. Raises: what the worker raised; ClusterError if an item has lost several workers."""
+        """See `Crew`. Raises: what the worker raised; WorkersLost."""
         return self._attend()
 
     def dismiss(self) -> None:
@@ -277,7 +276,7 @@ class RayCrew:
             cause = getattr(error, "cause", None)
             raise (cause if isinstance(cause, Exception) else error) from None
         except self.ray.exceptions.RayError as error:
-            self._lost(hand, what, error)
+            self._lost(hand, error)
             return None
         if isinstance(answer, BebError):
             raise answer
@@ -317,7 +316,7 @@ class RayCrew:
                 "install the same versions on all nodes and let them share one cache folder (BEB_CACHE)"
             )
 
-    def _lost(self, hand: _Hand, what: str, error: Exception) -> None:
+    def _lost(self, hand: _Hand, error: Exception) -> None:
         """A worker has died: what it did is begun again by another one."""
         with suppress(Exception):
             self.ray.kill(hand.actor)
@@ -327,9 +326,9 @@ class RayCrew:
         self.losses[task] += 1
         if self.losses[task] >= MOST_LOSSES:
             reason = " ".join(str(error).split())[:200]
-            raise ClusterError(
-                f"{task} has lost {MOST_LOSSES} workers ({reason}); finished work is kept: if they ran out of memory, give "
-                "each more of a node (--executor ray:cpus=N), and run again"
+            raise WorkersLost(
+                f"{task} has lost {MOST_LOSSES} workers ({reason}); finished work is kept: if they ran out of memory, "
+                "give each more of a node (--executor ray:cpus=N), and run again"
             )
         if hand.item is not None:
             self._again.append((hand.item, self._needed[hand.item.key]))

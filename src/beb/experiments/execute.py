@@ -104,10 +104,10 @@ def execute(
     finished = sum(item.weight for item in items if item.key in done)
     crew.begin(store, queue.uses())
     while queue.left:
-        while crew.can_start() and (item := queue.next()) is not None:
+        while crew.can_start() and (begun := queue.next()) is not None:
             if progress is not None:
-                progress(item.kind, finished, total)
-            crew.start(item, queue.needed[item.key])
+                progress(begun.kind, finished, total)
+            crew.start(begun, queue.needed[begun.key])
         ended = crew.wait()
         if ended is None:
             continue

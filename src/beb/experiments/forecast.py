@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from beb.errors import BadSpec
 from beb.experiments.imaginary import Lengths
@@ -28,6 +29,7 @@ class Rates(BaseModel):
     read_per_second, sampled_per_second, judged_per_second: tokens of one worker. sentence_tokens, reply_tokens: lengths
     of a sentence, and of a chat's reply. load_seconds: until a worker has its model. weights_gib, kv_kib_per_token,
     rows: of its memory; rows texts at once are sampled. gpus: of one worker. price_per_gpu_hour: in any currency.
+    measured: names of those that were measured; the others are assumptions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,19 @@ class Rates(BaseModel):
     gpus: float = Field(default=1, ge=0)
     workers: int = Field(default=1, ge=1)
     price_per_gpu_hour: float = Field(default=0, ge=0)
+    measured: tuple[str, ...] = ()
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Names of those that were not measured, whether given or left at their defaults."""
+        return tuple(name for name in type(self).model_fields if name not in (*self.measured, "measured"))
+
+    @model_validator(mode="after")
+    def _measured_are_rates(self) -> Rates:
+        for name in self.measured:
+            if name not in self.model_fields_set - {"measured"}:
+                raise ValueError(f"names of rates that the table gives, and {name!r} is none")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +77,16 @@ class Pace:
 class Speed:
     """How fast one worker is, and how large.
 
-    paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its items
-    (loading, fitting what is not in the cache). memory_bytes: at the peak.
+    paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its
+    items, with everything in the cache. fitting_seconds: of its components, where they are not. memory_bytes: at the
+    peak.
     """
 
     lengths: Lengths
     paces: Mapping[str, Pace]
     fixed_seconds: float
+    fitting_seconds: float
     memory_bytes: float
-    source: str
 
     def seconds(self, work: Sequence[Work]) -> float:
         """Of these items, one after another."""
@@ -79,7 +95,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Of `n_runs` runs that are alike but for their behaviors. Tokens, seconds of one worker: of all of them together."""
+    """Of `n_runs` runs that differ in their behaviors alone. Tokens and seconds of one worker: of all of them."""
 
     label: str
     n_runs: int
@@ -108,8 +124,9 @@ def given_rates(given: Mapping[str, Any], where: str) -> Rates:
         return Rates(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise BadSpec(f"{where}: rates.{name} = {given.get(name)!r}; accepted: {first['msg']}") from error
+        name = str(first["loc"][0]) if first["loc"] else "measured"
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadSpec(f"{where}: rates.{name} = {given.get(name)!r}; accepted: {message}") from error
 
 
 def rated(rates: Rates, spec: Any) -> tuple[Speed, Lengths]:
@@ -118,7 +135,7 @@ def rated(rates: Rates, spec: Any) -> tuple[Speed, Lengths]:
     longest = (getattr(spec, "sentences", 1) + 1) * rates.sentence_tokens + sum(lengths.frame) + lengths.start
     memory = rates.weights_gib * GIB + rates.kv_kib_per_token * 1024 * rates.rows * longest
     fit = fitting_tokens(spec) * TRAINING_FACTOR / rates.read_per_second
-    return Speed(lengths, {}, rates.load_seconds + fit, memory, "rates as given"), lengths
+    return Speed(lengths, {}, rates.load_seconds, fit, memory), lengths
 
 
 def fitting_tokens(spec: Any) -> float:
@@ -136,19 +153,49 @@ def forecast_rated(runs: Sequence[PlannedRun], rates: Rates) -> Forecast:
     work = rehearse(run.experiment, run.spec, lengths)
     read, sampled, judged = totals(work)
     seconds = read / rates.read_per_second + sampled / rates.sampled_per_second + judged / rates.judged_per_second
-    return _forecast(runs, work, len(runs) * (seconds + speed.fixed_seconds), speed)
+    return _forecast(runs, work, len(runs) * (seconds + speed.fixed_seconds + speed.fitting_seconds), speed)
 
 
 def forecast_measured(runs: Sequence[PlannedRun], speed: Speed, *, can_chat: bool) -> Forecast:
-    """Of runs that are alike but for their behaviors, from the measured speed of the first of them."""
+    """Of runs that are alike but for their behaviors, from the measured speed of the first of them.
+
+    The components of the first are in the cache by now; those of the others are taken to be fitted.
+    """
     work = rehearse(runs[0].experiment, runs[0].spec, speed.lengths, can_chat=can_chat)
-    return _forecast(runs, work, len(runs) * (speed.seconds(work) + speed.fixed_seconds), speed)
+    seconds = len(runs) * (speed.seconds(work) + speed.fixed_seconds) + (len(runs) - 1) * speed.fitting_seconds
+    return _forecast(runs, work, seconds, speed)
+
+
+def measured_rates(work: Sequence[Work], speed: Speed) -> dict[str, float]:
+    """What `Rates` calls the speed of one worker, from the measured paces; without what the run has no work of."""
+    sums = {"read_per_second": [0.0, 0.0], "judged_per_second": [0.0, 0.0], "sampled_per_second": [0.0, 0.0]}
+    mixed = []
+    for each in work:
+        if each.sampled:
+            mixed.append(each)
+        elif each.tokens:
+            name = "judged_per_second" if each.judged > each.read else "read_per_second"
+            sums[name][0] += each.tokens
+            sums[name][1] += speed.seconds([each])
+    found = {name: tokens / seconds for name, (tokens, seconds) in sums.items() if tokens and seconds}
+    if mixed:  # what is read before sampling takes the time of reading
+        reading = sum(each.read for each in mixed) / found.get("read_per_second", math.inf)
+        left = speed.seconds(mixed) - reading
+        if left > 0:
+            found["sampled_per_second"] = sum(each.sampled for each in mixed) / left
+    means = {
+        name: sum(every) / len(every)
+        for name, every in (("sentence", speed.lengths.plain), ("reply", speed.lengths.chat))
+    }
+    found |= {f"{name}_tokens": float(max(round(mean), 1)) for name, mean in means.items()}
+    return found | {"load_seconds": speed.fixed_seconds, "weights_gib": speed.memory_bytes / GIB}
 
 
 def _forecast(runs: Sequence[PlannedRun], work: Sequence[Work], seconds: float, speed: Speed) -> Forecast:
     n = len(runs)
     label = f"{runs[0].experiment.name} · {runs[0].spec.model}"
-    return Forecast(label, n, n * len(work), *(n * each for each in totals(work)), seconds, speed.memory_bytes)
+    read, sampled, judged = (n * each for each in totals(work))
+    return Forecast(label, n, n * len(work), read, sampled, judged, seconds, speed.memory_bytes)
 
 
 def totals(work: Sequence[Work]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""A model and a scorer without weights: texts of the usual lengths, and a count of the tokens that a real one would read."""
+"""A model and a scorer without weights: texts of the usual lengths, and a count of the tokens that they would read."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from beb.interfaces.language_model import (
     SampleRequest,
     TokenIds,
 )
+from beb.interfaces.responder import Reply, ReplyRequest, Responder, ResponderInfo
 from beb.interfaces.scorer import Score, Scorer, ScorerInfo
 from beb.models.prefixes import plan_prefixes
 
@@ -147,6 +148,25 @@ class ImaginaryModel(LanguageModel):
         before = n_start if once else n_start * len(texts)
         self.tally.read += self.passes * (before + sum(len(ids) - 1 for ids in texts))
         return _Level(sum(map(len, texts)), zlib.crc32(self.name.encode()))
+
+
+class ImaginaryResponder(Responder):
+    """Counts what a server would read and sample; nothing that two requests share is read once."""
+
+    info = ResponderInfo("imaginary", "imaginary", "")
+
+    def __init__(self, lengths: Lengths, tally: Tally) -> None:
+        self._lengths, self._tally = lengths, tally
+
+    def reply(self, requests: Sequence[ReplyRequest]) -> list[Reply | Failure]:
+        replies: list[Reply | Failure] = []
+        for request in requests:
+            drawn = np.random.default_rng(request.seed).choice(self._lengths.chat)
+            length = min(int(drawn), request.max_tokens)
+            self._tally.read += sum(self._lengths.frame) + round(len(request.user) / self._lengths.characters)
+            self._tally.sampled += length
+            replies.append(Reply("x" * round(length * self._lengths.characters), cut=False))
+        return replies
 
 
 class ImaginaryScorer(Scorer):

@@ -1,4 +1,4 @@
-"""What each work item reads: the items whose rows it needs, from which follow the order of work and what is handed over.
+"""What each work item reads: the items whose rows it needs; from them follow the order of work and what is handed over.
 
 An item may read rows only of items named here; a worker on another machine sees no others.
 """
@@ -39,7 +39,10 @@ def needed_items(items: Sequence[Item], reads: Reads) -> Iterator[tuple[Item, li
         found: dict[str, Item] = {}
         for read in reads(item):
             for group, members in groups.items():
-                if all(wanted in (None, has) for wanted, has in zip((read.kind or None, read.source, read.variant), group, strict=True)):
+                if all(
+                    wanted in (None, has)
+                    for wanted, has in zip((read.kind or None, read.source, read.variant), group, strict=True)
+                ):
                     found |= {other.key: other for other in (members if read.whole else _about(item, members))}
         yield item, list(found.values())
         groups.setdefault((item.kind, item.source, item.variant), []).append(item)

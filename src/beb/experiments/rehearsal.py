@@ -1,18 +1,20 @@
-"""What a run will have to do, counted in tokens: its own work items are carried out with a model that has no weights."""
+"""What a run will have to do, counted in tokens: its own items are carried out with a model that has no weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from beb.behaviors.packs import load_behavior, neutral_statements
 from beb.errors import BebError
+from beb.experiments.chat_api.experiment import ChatApiSubjects
+from beb.experiments.chat_api.spec import ChatApiSpec
 from beb.experiments.experiment import Experiment
 from beb.experiments.guardrail.experiment import GuardrailSubjects
-from beb.experiments.imaginary import ImaginaryScorer, Lengths, Tally, imaginary_models
+from beb.experiments.imaginary import ImaginaryResponder, ImaginaryScorer, Lengths, Tally, imaginary_models
 from beb.experiments.loading import MOST_HELD_OUT, TRAIN_STATEMENTS_FOR_THRESHOLD
 from beb.experiments.personas.spec import PersonasSpec
 from beb.experiments.personas.subjects import PersonaSubjects
@@ -66,7 +68,7 @@ def rehearse(
     """
     if isinstance(spec, ProbeSpec):
         layers = {"statements": dict.fromkeys(spec.behaviors, spec.statements), "layers": PROBED_LAYERS}
-        return _probed(spec, lengths, chosen or experiment.plan(spec, layers))
+        return _probed(lengths, chosen or experiment.plan(spec, layers))
     spec = _imaginable(spec)
     small = spec
     if chosen is None and isinstance(spec, RunSpec) and spec.prompts > MOST_PROMPTS:
@@ -108,7 +110,7 @@ def _imaginable(spec: ModelSpec) -> ModelSpec:
     return spec.model_copy(update={"format": "plain"}) if "turns" in type(spec).model_fields else spec
 
 
-def _probed(spec: ProbeSpec, lengths: Lengths, plan: Sequence[Item]) -> list[Work]:
+def _probed(lengths: Lengths, plan: Sequence[Item]) -> list[Work]:
     """Statements are read once each; their classifiers read no tokens."""
     each = lengths.start + len(STATEMENT) / lengths.characters
     return [Work(item, each * (item.stop - item.first) if item.kind == "represent" else 0.0, 0.0, 0.0) for item in plan]
@@ -131,6 +133,9 @@ def _imaginary(spec: ModelSpec, lengths: Lengths, tally: Tally, can_chat: bool) 
     subjects = Subjects(
         models["target"], models["negative"], lambda _: models["positive"], scorer, statements, question, {}
     )
+    if isinstance(spec, ChatApiSpec):  # P₋ stands in the target's place
+        local = replace(subjects, target=models["negative"])
+        return ChatApiSubjects(ImaginaryResponder(lengths, tally), local, {})
     if "systems" in type(spec).model_fields:
         return GuardrailSubjects(subjects, neutral_statements()[:5])
     return subjects
@@ -140,13 +145,11 @@ def _statements(spec: RunSpec) -> tuple[Mapping[str, Poles], str]:
     """As many statements as the gate will read, and the chat's question."""
     fitted = spec.negative == spec.positive == "lora"
     if spec.model.startswith(WORLD):
-        texts = (STATEMENT,) * 60
-        return {"held-out": {"negative": texts, "positive": texts}}, ""
+        return {"held-out": dict.fromkeys(("negative", "positive"), (STATEMENT,) * 60)}, ""
     try:
         behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=True)
     except BebError:  # one that has to be fetched: the run itself will say what is wrong with it, if anything
-        texts = (STATEMENT,) * MOST_HELD_OUT
-        return {"held-out": {"negative": texts, "positive": texts}}, STATEMENT
+        return {"held-out": dict.fromkeys(("negative", "positive"), (STATEMENT,) * MOST_HELD_OUT)}, STATEMENT
     split, k = behavior.split(), MOST_HELD_OUT
     found: dict[str, Poles] = {
         "held-out": {"negative": split.held_out.negative[:k], "positive": split.held_out.positive[:k]}

@@ -18,7 +18,7 @@ from beb.models.hardware import Hardware
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a worker needs to know to load everything.
+    """What a worker must know to load everything.
 
     experiment: its name. spec: JSON values. offline: fetch nothing. hardware: where it runs its models; "auto" is found
     out on its own machine.
@@ -44,7 +44,7 @@ class RemoteWorker:
         """As `beb.experiments.execute.Crew.meta`."""
 
     def run(self, run_meta: Mapping[str, Any], item: Item, finished: Mapping[str, Rows]) -> Rows:
-        """The rows of one item. run_meta: of the run, as stored. finished: what the items that it reads have brought."""
+        """The rows of one item. run_meta: of the run, as stored. finished: what the items that it reads brought."""
         if self._held is None:
             store = Store.in_memory(run_meta)
             self._held = store, self._experiment.worker(self._spec, self._loaded, store)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beb.errors import BadSpec, BebError, StoreError
+from beb.errors import BadSpec, BebError, ClusterError, StoreFull, WorkersLost
 from beb.experiments.execute import Executor, Progress
 from beb.experiments.experiment import Experiment, default_folder, run_experiment
 from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.spec import ModelSpec, make_spec
 from beb.models.hardware import Hardware
+from beb.models.server_address import is_chat_api
 
-SCENARIOS = tuple(name for name in known_experiments() if name != "trace")  # a trace is of one given text
+SCENARIOS = tuple(name for name in known_experiments() if name not in ("trace", "chat-api"))
+"""Not a trace, which is of one given text; measure is of a chat API where the model is one."""
 _LISTS = ("models", "behaviors", "scenarios")
 _OF_SWEEP = ("model", "behavior", "behaviors")
 RATES = "rates"
@@ -93,9 +96,9 @@ def sweep_of(given: Mapping[str, Any], where: str, *, name: str, out: Path | Non
         run
         for model in models
         for each in scenarios
-        for run in _runs(say, each, model, behaviors, options[each], folder)
+        for run in _runs(say, each, (model, behaviors), options[each], folder)
     ]
-    return Sweep(name, tuple(runs), given.get(RATES, {}))
+    return Sweep(name, tuple(_apart(runs)), given.get(RATES, {}))
 
 
 def carry_out(
@@ -110,7 +113,7 @@ def carry_out(
     """Carry out every run, or continue or re-read it; one that fails does not stop the others.
 
     hardware: where models run, and in how much memory. begun: told of each run and its number.
-    Raises: StoreError, as a full disk is full for all.
+    Raises: StoreFull and ClusterError, but for workers that one run has lost: a full disk is full for all.
     """
     outcomes = []
     for i, run in enumerate(sweep.runs):
@@ -122,9 +125,9 @@ def carry_out(
                 run.experiment, run.spec, run.folder,
                 offline=offline, hardware=hardware, executor=executor, progress=progress,
             )  # fmt: skip
-        except StoreError:
-            raise
         except BebError as caught:
+            if isinstance(caught, StoreFull | ClusterError) and not isinstance(caught, WorkersLost):
+                raise
             error = f"{type(caught).__name__}: {' '.join(str(caught).split())}"
         outcomes.append(Outcome(run, error))
     return outcomes
@@ -142,7 +145,7 @@ class _Complaint:
 
     def unknown(self, key: str, value: Any, accepted: Iterable[str]) -> BadSpec:
         names = list(dict.fromkeys(accepted))
-        near = difflib.get_close_matches(key, names, n=1)
+        near = difflib.get_close_matches(key.rpartition(".")[2], names, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         return self(key, value, f"{meant}{', '.join(names)}")
 
@@ -179,9 +182,11 @@ def _fields(name: str) -> set[str]:
 
 
 def _runs(
-    say: _Complaint, name: str, model: str, behaviors: Sequence[str], options: Mapping[str, Any], folder: Path
+    say: _Complaint, name: str, about: tuple[str, Sequence[str]], options: Mapping[str, Any], folder: Path
 ) -> list[PlannedRun]:
-    experiment = named_experiment(name)
+    """The runs of one scenario on one model. about: the model, and its behaviors."""
+    model, behaviors = about
+    experiment = named_experiment("chat-api" if name == "measure" and is_chat_api(model) else name)
     of_all = "behaviors" in experiment.spec.model_fields
     chosen: list[tuple[str, dict[str, Any]]] = [(each, {"behavior": each}) for each in behaviors]
     if model.startswith(WORLD):
@@ -189,10 +194,21 @@ def _runs(
     elif of_all:
         chosen = [("", {"behaviors": tuple(behaviors)})]
     runs = []
-    for behavior, about in chosen:
+    for behavior, subject in chosen:
         try:
-            spec = make_spec(experiment.spec, {**options, **about, "model": model})
+            spec = make_spec(experiment.spec, {**options, **subject, "model": model})
         except BebError as error:
             raise BadSpec(f"{say.where}: [{name}] for {model}: {error}") from error
         runs.append(PlannedRun(experiment, spec, behavior, folder / default_folder(name, spec).name))
     return runs
+
+
+def _apart(runs: Sequence[PlannedRun]) -> Iterator[PlannedRun]:
+    """The same runs, those in one folder of the same name named after all of their model's name."""
+    taken = Counter(run.folder for run in runs)
+    for run in runs:
+        if taken[run.folder] == 1:
+            yield run
+            continue
+        whole = re.sub(r"[^\w.-]+", "_", run.spec.model).strip("_")
+        yield replace(run, folder=run.folder.with_name(f"{whole}-{run.folder.name}"))

@@ -24,6 +24,7 @@ from beb.experiments.plan import (
     component_items,
     prompt_tokens,
 )
+from beb.experiments.reads import all_of, of_components, of_measure
 from beb.experiments.spec import derive_seed, make_spec
 from beb.experiments.store import Rows, Store
 from beb.experiments.subjects import Places, Poles, Subjects, identity, scorer_identity
@@ -160,6 +161,7 @@ CHAT_API = Experiment(
     plan=lambda spec, _meta: plan_chat_api(spec),
     worker=ChatApiWorker,
     analyse=analyse_chat_api,
+    reads=all_of(of_components, of_measure),
 )
 
 

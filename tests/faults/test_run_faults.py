@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from beb.errors import StoreBusy, StoreFull
+from beb.experiments.registry import analyse
 from beb.experiments.store import RUN_FILE, Store
 from interrupted import command, content, items_done, run
 
-KILLS = 30
+KILLS = 32
 DROP_FROM_BOUNDING_SET, OVERRIDE_RIGHTS = 24, 1  # of prctl(2), and of capabilities(7)
 LONG = ["--model", "world:markov", "--prompts", "400", "--sentences", "5"]
 SHORT = ["--model", "world:markov", "--prompts", "20", "--sentences", "3"]
@@ -42,6 +43,11 @@ while True:  # each life is a process of its own, which starts where the librari
 """
 
 
+def numbers(folder: Path) -> str:
+    with Store.read(folder) as store:
+        return str(analyse(store).to_json())
+
+
 @pytest.fixture(scope="module")
 def whole_long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The long run, never disturbed."""
@@ -51,7 +57,7 @@ def whole_long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_killed_at_thirty_random_moments_is_the_run(whole_long: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_many_random_moments_is_the_run(whole_long: Path, tmp_path: Path) -> None:
     """Moments are drawn over the time that the whole run takes, so that they hit loading, work and commits alike."""
     broken = tmp_path / "broken"
     with Store.read(whole_long) as store:
@@ -73,6 +79,7 @@ def test_a_run_killed_at_thirty_random_moments_is_the_run(whole_long: Path, tmp_
     assert seen == sorted(seen), "a kill undid finished work"
     assert len(set(seen)) >= KILLS // 3, "the kills did not hit different stages of the run"
     assert content(broken) == content(whole_long)
+    assert numbers(broken) == numbers(whole_long)
 
 
 def limited(folder: Path, kib: int) -> subprocess.CompletedProcess[str]:
@@ -129,9 +136,7 @@ def test_a_run_that_became_read_only_is_named_and_goes_on_when_it_may(tmp_path: 
     connection.close()
     for path in (*folder.iterdir(), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = subprocess.run(
-        command(folder, SHORT), capture_output=True, text=True, check=False, preexec_fn=heed_rights
-    )
+    done = subprocess.run(command(folder, SHORT), capture_output=True, text=True, check=False, preexec_fn=heed_rights)
     assert done.returncode == StoreFull.exit_code, done.stderr
     assert str(folder) in done.stderr
     assert "Traceback" not in done.stderr
