@@ -16,6 +16,7 @@ from benchmarks.setting import QUICK, Pair, Size, load_bare, load_pair, say
 
 FIGURE = Path("images/cost-per-prompt.svg")
 RESPONSE_SENTENCES = 5
+FEWEST_PROMPTS = 3
 DTYPES = ("fp32", "bf16")
 
 
@@ -25,6 +26,8 @@ def main() -> None:
     size = QUICK if options.quick else Size()
     given = {name: getattr(options, name) for name in ("prompts", "sentences") if getattr(options, name) is not None}
     size = dataclasses.replace(size, **given)
+    if size.prompts < FEWEST_PROMPTS:
+        sys.exit(f"--prompts is {size.prompts}; an interval from leaving one out needs at least {FEWEST_PROMPTS}")
     size = dataclasses.replace(size, scored=max(size.scored, size.prompts))
     where = machine.describe()
     say(where)

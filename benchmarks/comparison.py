@@ -36,6 +36,11 @@ def curve_variance(values: Array) -> float:
     return float(np.nanmean(np.nanvar(values, axis=0, ddof=1)))
 
 
+def mean_variance(values: Array) -> float:
+    """Variance between prompts of each prompt's mean over its prefixes. values: (n_prompts, n_prefixes)."""
+    return float(np.nanmean(values, axis=1).var(ddof=1))
+
+
 def variance_ratio(first: Array, second: Array, *, level: float = 0.95) -> Interval:
     """Prompts that the first needs for each one of the second.
 
@@ -44,15 +49,23 @@ def variance_ratio(first: Array, second: Array, *, level: float = 0.95) -> Inter
     return jackknife_ratio(len(first), lambda kept: curve_variance(first[kept]) / curve_variance(second[kept]), level)
 
 
-def cost_ratio(first: Array, first_cost: Array, second: Array, second_cost: float, *, level: float = 0.95) -> Interval:
-    """Cost of the first over that of the second at equal standard error.
+def cost_ratio(
+    first: Array,
+    first_cost: Array,
+    second: Array,
+    second_cost: float,
+    *,
+    variance: Callable[[Array], float] = curve_variance,
+    level: float = 0.95,
+) -> Interval:
+    """Cost of the first over that of the second at equal standard error, whose square is `variance` over the prompts.
 
     first, second: (n_prompts, n_prefixes) estimates on the same prompts. first_cost: (n_prompts,). second_cost: of a
     prompt.
     """
 
     def ratio(kept: npt.NDArray[np.intp]) -> float:
-        prompts = curve_variance(first[kept]) / curve_variance(second[kept])
+        prompts = variance(first[kept]) / variance(second[kept])
         return float(first_cost[kept].mean()) / second_cost * prompts
 
     return jackknife_ratio(len(first), ratio, level)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beb.experiments.spec import derive_seed
-from benchmarks.comparison import cost_ratio, curve_variance, mean_difference, variance_ratio
+from benchmarks.comparison import cost_ratio, curve_variance, mean_difference, mean_variance, variance_ratio
 from benchmarks.counting import Meter, timed
 from benchmarks.one_pass import one_pass_kl
 from benchmarks.prompts import MORE_SENTENCES, WINDOW_TOKENS, Prompt, sample_prompts
@@ -100,7 +100,7 @@ def estimator_rows(curves: Curves) -> list[Row]:
         ),
         _cost("seconds per prompt", curves.one_pass_seconds, seconds),
         _cost("token-forwards per prompt", curves.one_pass_tokens, tokens),
-        *_equal_error_rows(curves, more.value),
+        *_equal_error_rows(curves),
     ]  # fmt: skip
 
 
@@ -108,26 +108,47 @@ def _cost(what: str, ours: float, theirs: float) -> Row:
     return Row(what, f"{ours:.3g}", f"{theirs:.0f}", f"{theirs / ours:.0f}")
 
 
-def _equal_error_rows(curves: Curves, more: float) -> list[Row]:
+def _equal_error_rows(curves: Curves) -> list[Row]:
     """Costs for the standard error that the published estimator has on these prompts."""
-    n, drawing = len(curves.published), curves.sampling_seconds
+    drawing = curves.sampling_seconds
     rows = []
-    for what, theirs, ours, goal in (
-        ("**seconds at equal standard error**", curves.published_seconds, curves.one_pass_seconds, GOAL),
+    for what, theirs, ours, variance, goal in (
         (
-            f"the same, sampling of the prompts by beb included in both ({drawing:.2f} s each)",
+            "**seconds at equal standard error at a prefix**",
+            curves.published_seconds,
+            curves.one_pass_seconds,
+            curve_variance,
+            GOAL,
+        ),
+        (
+            "seconds at equal standard error of the mean over prefixes",
+            curves.published_seconds,
+            curves.one_pass_seconds,
+            mean_variance,
+            GOAL,
+        ),
+        (
+            f"seconds at equal standard error at a prefix, sampling of the prompts by beb in both ({drawing:.2f} s each)",
             curves.published_seconds + drawing,
             curves.one_pass_seconds + drawing,
+            curve_variance,
             None,
         ),
-        ("token-forwards at equal standard error", curves.published_tokens, curves.one_pass_tokens, None),
+        (
+            "token-forwards at equal standard error at a prefix",
+            curves.published_tokens,
+            curves.one_pass_tokens,
+            curve_variance,
+            None,
+        ),
     ):
-        ratio = cost_ratio(curves.published, theirs, curves.one_pass, ours)
+        ratio = cost_ratio(curves.published, theirs, curves.one_pass, ours, variance=variance)
+        total = float(theirs.sum())
         rows.append(
             Row(
                 what,
-                f"{n * more * ours:.3g}",
-                f"{theirs.sum():.0f}",
+                f"{total / ratio.value:.3g}",
+                f"{total:.0f}",
                 interval(ratio),
                 f"≥ {goal:.0f}" if goal else "",
                 ratio.value >= goal if goal else None,

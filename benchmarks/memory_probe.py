@@ -13,17 +13,18 @@ import torch
 
 from beb.interfaces.language_model import SampleRequest, TokenIds
 from beb.models.components import with_lead
+from beb.models.embedded import smollm2_gguf
+from beb.models.gguf import converted_folder
 from beb.models.huggingface import HuggingFaceModel, wrap
 from beb.models.quiet import quiet_loading
 from beb.models.scoring import score_sequences
-from benchmarks.setting import load_bare
 
 CONTEXT = 8192
 
 
 def build(vocabulary: int, budget: int) -> HuggingFaceModel:
     """A random llama with a large vocabulary, of which the embedded model's tokenizer knows the first tokens."""
-    from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -35,7 +36,7 @@ def build(vocabulary: int, budget: int) -> HuggingFaceModel:
         module = AutoModelForCausalLM.from_config(config)
     hardware = importlib.import_module("beb.models.hardware")
     options: dict[str, Any] = {"hardware": hardware.Hardware("cpu", budget)}
-    tokenizer = load_bare("bf16").tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(converted_folder(smollm2_gguf()))
     return wrap(module, tokenizer, name="random", fingerprint=f"random-{vocabulary}", **options)
 
 

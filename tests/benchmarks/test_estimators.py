@@ -16,6 +16,7 @@ from benchmarks.comparison import (
     growth_exponent,
     jackknife_ratio,
     mean_difference,
+    mean_variance,
     variance_ratio,
 )
 from benchmarks.counting import Meter
@@ -106,6 +107,8 @@ def test_ratios_at_equal_error() -> None:
     # Half as precise, but a hundredth of the cost: equal precision costs a twenty-fifth.
     dear = np.full(12, 100.0)
     assert cost_ratio(second, dear, first, 1.0).value == pytest.approx(25)
+    assert cost_ratio(second, dear, first, 1.0, variance=mean_variance).value == pytest.approx(25)
+    assert mean_variance(second) == pytest.approx(np.var(second.mean(1), ddof=1))
     assert mean_difference(second + 0.5, second).value == pytest.approx(0.5)
     assert growth_exponent(np.array([2.0, 4, 8]), np.array([2.0, 4, 8]) ** 2) == pytest.approx(2)
 
