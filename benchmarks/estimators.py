@@ -128,7 +128,7 @@ def _equal_error_rows(curves: Curves) -> list[Row]:
             GOAL,
         ),
         (
-            f"seconds at equal standard error at a prefix, sampling of the prompts by beb in both ({drawing:.2f} s each)",
+            f"seconds at equal standard error at a prefix, sampling of prompts by beb in both ({drawing:.2f} s each)",
             curves.published_seconds + drawing,
             curves.one_pass_seconds + drawing,
             curve_variance,

@@ -6,8 +6,9 @@ import sys
 import time
 from dataclasses import dataclass
 
+from beb.experiments.loading import load_subjects
 from beb.experiments.spec import MeasureSpec
-from beb.experiments.subjects import Places, Subjects, load_subjects
+from beb.experiments.subjects import Places, Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 from beb.models.catalog import load_model
