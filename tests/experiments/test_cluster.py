@@ -173,7 +173,7 @@ def test_workers_keep_their_models_through_a_sweep(cluster: Any, shop: Path, tmp
 def test_workers_that_die_between_the_runs_of_a_sweep_are_not_missed(cluster: Any, tmp_path: Path) -> None:
     given = {
         "models": ["world:markov"], "scenarios": ["measure", "guardrail", "best-of", "probe", "converse"],
-        "options": {"prompts": 8, "sentences": 3, "responses": 2},
+        "options": {"prompts": 8, "sentences": 3, "responses": 2}, "converse": {"format": "plain"},
     }  # fmt: skip
     here, there = (sweep_of(given, "here", name="s", out=tmp_path / where) for where in ("here", "there"))
     assert [outcome.error for outcome in carry_out(here)] == [""] * 5
