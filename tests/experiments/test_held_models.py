@@ -46,6 +46,25 @@ def test_each_model_is_loaded_once_and_dropped_before_the_next(shop: Path, tmp_p
     assert len(set(wanted)) == 4
 
 
+def test_a_run_that_fails_leaves_no_model_behind(shop: Path, tmp_path: Path) -> None:
+    given = adapter_sweep(shop)
+    for scenario in given["scenarios"]:  # the poles exchanged: stopped at the gate, with everything loaded
+        poles = given[scenario]
+        given[scenario] = {"negative": poles["positive"], "positive": poles["negative"]}
+    sweep = sweep_of(given, "here", name="s", out=tmp_path)
+    before = modules_in_memory()
+    told: list[tuple[str, int]] = []
+
+    def progress(what: str, _done: float, _total: float) -> None:
+        if what.startswith("loading"):
+            told.append((what, modules_in_memory() - before))
+
+    errors = [outcome.error for outcome in carry_out(sweep, progress=progress)]
+    assert all(error.startswith("GateFailed") for error in errors)
+    assert told == [("loading target", 0), ("loading twin", 0)]
+    assert modules_in_memory() == before
+
+
 def test_runs_apart_load_their_models_anew(shop: Path, tmp_path: Path) -> None:
     sweep = unanalysed(sweep_of(adapter_sweep(shop), "here", name="s", out=tmp_path))
     told: list[str] = []
