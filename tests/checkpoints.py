@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,27 @@ def write_shop(folder: Path) -> Path:
     with (folder / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *((text, pole) for pole in poles for text in poles[pole])])
     return folder
+
+
+def adapter_sweep(shop: Path) -> dict[str, Any]:
+    """A file for `beb sweep`, four runs on two checkpoints of the shop, each with weights of its own swapped in.
+
+    Adds the second checkpoint ("twin", the same weights) and the adapters to the shop.
+    """
+    from beb.models.catalog import load_model
+    from beb.models.huggingface import HuggingFaceModel
+    from beb.models.training import AdapterSpec, fit_adapter
+
+    shutil.copytree(shop / "target", shop / "twin", dirs_exist_ok=True)
+    model = load_model(str(shop / "target"), device="cpu")
+    assert isinstance(model, HuggingFaceModel)
+    scenarios: dict[str, dict[str, str]] = {}
+    for scenario, steps in (("measure", 40), ("guardrail", 50)):
+        spec = AdapterSpec(steps=steps, learning_rate=1e-2)
+        paths = {pole: fit_adapter(model, statements(pole), spec=spec, cache_dir=shop / "fitted") for pole in _VERBS}
+        scenarios[scenario] = {pole: f"lora:{path}" for pole, path in paths.items()}
+    options = {"scorer": f"labels:{shop / 'labels.csv'}", "prompts": 12, "sentences": 3, "max_sentence_tokens": 12}
+    return {
+        "models": [str(shop / "target"), str(shop / "twin")], "behaviors": [str(shop / "verbs")],
+        "scenarios": list(scenarios), "options": options, **scenarios,
+    }  # fmt: skip

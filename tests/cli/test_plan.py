@@ -32,7 +32,7 @@ def test_a_world_is_timed_and_its_rates_can_be_put_into_a_file(tmp_path: Path) -
     table = done.stdout[done.stdout.index("[rates]") :]
     rates = tomllib.loads(table)["rates"]
     assert set(rates["measured"]) == {*rates} - {"measured"}
-    assert {"read_per_second", "sampled_per_second", "sentence_tokens", "load_seconds", "weights_gib"} <= set(rates)
+    assert {"read_per_second", "sampled_per_second", "sentence_tokens", "run_seconds", "weights_gib"} <= set(rates)
     assert all(rates[name] > 0 for name in rates["measured"])
     given = f'models = ["large"]\nscenarios = ["measure"]\n{table}\n'
     (tmp_path / "given.toml").write_text(given, encoding="utf-8")

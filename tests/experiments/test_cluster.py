@@ -23,6 +23,8 @@ from beb.experiments.spec import MeasureSpec, make_spec
 from beb.experiments.store import Store
 from beb.experiments.sweep import carry_out, sweep_of
 from beb.models.hardware import Hardware
+from checkpoints import adapter_sweep
+from held_runs import apart, unanalysed
 from interrupted import command, content
 
 ray = pytest.importorskip(
@@ -144,6 +146,49 @@ def test_a_sweep_over_the_cluster_is_the_sweep_of_one_process(cluster: Any, tmp_
     for sweep, executor in zip(sweeps, (None, RayExecutor(workers=2)), strict=True):
         assert [outcome.error for outcome in carry_out(sweep, executor=executor)] == [""] * 4
     for one, other in zip(*(sweep.runs for sweep in sweeps), strict=True):
+        assert content(one.folder) == content(other.folder)
+
+
+def test_workers_keep_their_models_through_a_sweep(cluster: Any, shop: Path, tmp_path: Path) -> None:
+    import torch
+
+    sweep = unanalysed(sweep_of(adapter_sweep(shop), "here", name="s", out=tmp_path / "there"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        wanted = apart(sweep, tmp_path / "here")
+    finally:
+        torch.set_num_threads(threads)
+    with RayExecutor(workers=2).lasting() as executor:
+        assert executor.held is not None
+        assert [outcome.error for outcome in carry_out(sweep, executor=executor)] == [""] * 4
+        loads = [[Path(name).name for name in names] for names in executor.held.loads.values()]
+        assert len(executor.held.hands) == 2
+    assert [content(run.folder) for run in sweep.runs] == wanted
+    assert len(loads) == 2
+    assert ["target", "twin"] in loads
+    assert all(names in (["target"], ["twin"], ["target", "twin"]) for names in loads)
+
+
+def test_workers_that_die_between_the_runs_of_a_sweep_are_not_missed(cluster: Any, tmp_path: Path) -> None:
+    given = {
+        "models": ["world:markov"], "scenarios": ["measure", "guardrail", "best-of", "probe", "converse"],
+        "options": {"prompts": 8, "sentences": 3, "responses": 2}, "converse": {"format": "plain"},
+    }  # fmt: skip
+    here, there = (sweep_of(given, "here", name="s", out=tmp_path / where) for where in ("here", "there"))
+    assert [outcome.error for outcome in carry_out(here)] == [""] * 5
+    with RayExecutor(workers=2).lasting() as executor:
+        held = executor.held
+        assert held is not None
+
+        def kill(_run: Any, i: int) -> None:
+            for hand in held.hands:
+                if i < 4:
+                    os.kill(hand.process, signal.SIGKILL)
+
+        assert [outcome.error for outcome in carry_out(there, executor=executor, begun=kill)] == [""] * 5
+        assert len(held.loads) >= 4
+    for one, other in zip(here.runs, there.runs, strict=True):
         assert content(one.folder) == content(other.folder)
 
 

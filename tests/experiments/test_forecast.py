@@ -16,6 +16,7 @@ from beb.experiments.forecast import (
     Pace,
     Rates,
     Speed,
+    alike,
     fitting_tokens,
     forecast_measured,
     forecast_rated,
@@ -134,11 +135,31 @@ def test_hours_follow_from_the_rates_that_are_given() -> None:
 def test_only_the_first_behavior_has_its_components_in_the_cache() -> None:
     given = {"models": ["large"], "behaviors": ["agreeableness", "honesty"], "scenarios": ["measure"]}
     runs = sweep_of(given, "here", name="x").runs
-    speed = Speed(Lengths(), {"": Pace(0.5, 0.001)}, 7.0, 100.0, 2.0**30)
-    one, two = (forecast_measured(runs[:n], speed, can_chat=True) for n in (1, 2))
+    speed = Speed(Lengths(), {"": Pace(0.5, 0.001)}, 7.0, 100.0, 2.0**30, 60.0)
+    one, two = (forecast_measured(runs[:n], speed, can_chat=True, loaded=True) for n in (1, 2))
     work = rehearse(runs[0].experiment, runs[0].spec, Lengths())
     assert one.seconds == pytest.approx(7 + sum(0.5 + 0.001 * each.tokens for each in work))
     assert two.seconds == pytest.approx(2 * one.seconds + 100)
+    assert forecast_measured(runs, speed, can_chat=True).seconds == pytest.approx(two.seconds + 60)
+
+
+def test_a_model_is_loaded_once_for_all_runs_on_it() -> None:
+    given = {
+        "models": ["one", "two", "aligned:one"], "behaviors": ["agreeableness", "honesty"],
+        "scenarios": ["measure", "guardrail"], "guardrail": {"dtype": "bf16"},
+    }  # fmt: skip
+    rates = Rates(**TOLD, load_seconds=100, run_seconds=3)
+    free = Rates(**TOLD)
+    found = []
+    for runs, loaded in alike(sweep_of(given, "here", name="x").runs):
+        with_loads, without = (forecast_rated(runs, each, loaded=loaded) for each in (rates, free))
+        assert with_loads.seconds - without.seconds == pytest.approx(with_loads.own_seconds)
+        found.append((with_loads.label, runs[0].spec.dtype, with_loads.own_seconds))
+    assert found == [
+        ("measure · one", "fp32", 106), ("measure · aligned:one", "fp32", 206),
+        ("guardrail · one", "bf16", 106), ("guardrail · aligned:one", "bf16", 206),
+        ("measure · two", "fp32", 106), ("guardrail · two", "bf16", 106),
+    ]  # fmt: skip
 
 
 def test_rates_that_were_measured_give_the_same_time_again() -> None:
@@ -154,10 +175,10 @@ def test_rates_that_were_measured_give_the_same_time_again() -> None:
         seconds[kind] = seconds.get(kind, 0.0) + sum(n / rate for n, rate in zip(done, rates.values(), strict=True))
         tokens[kind] = tokens.get(kind, 0.0) + sum(done)
     paces = {kind: Pace(0.0, seconds[kind] / tokens[kind]) for kind in tokens}
-    speed = Speed(Lengths(), {**paces, "": Pace(0.0, 1.0)}, 20.0, 0.0, 3 * 2.0**30)
+    speed = Speed(Lengths(), {**paces, "": Pace(0.0, 1.0)}, 4.0, 0.0, 3 * 2.0**30, 20.0)
     found = measured_rates(work, speed)
     assert found == pytest.approx(
-        {**rates, "sentence_tokens": 14, "reply_tokens": 20, "load_seconds": 20, "weights_gib": 3}
+        {**rates, "sentence_tokens": 14, "reply_tokens": 20, "load_seconds": 20, "run_seconds": 4, "weights_gib": 3}
     )
     again = forecast_rated(runs, given_rates({**found, "measured": list(found)}, "here"))
     fitted = 3 * fitting_tokens(runs[0].spec) / 4000

@@ -20,6 +20,7 @@ from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.models.hardware import Hardware
 from beb.models.huggingface import load_checkpoint
+from beb.models.shelf import Shelf
 from checkpoints import LEAD
 from interrupted import content
 from model_server import serving
@@ -50,7 +51,7 @@ class BackwardsCrew:
     """Remote workers in this process, one per item in turn, that begin the last item that can begin."""
 
     def __init__(self, recipe: Recipe, n_workers: int) -> None:
-        self._workers = [RemoteWorker(recipe) for _ in range(n_workers)]
+        self._workers = [RemoteWorker(recipe, Shelf()) for _ in range(n_workers)]
         self._begun: list[tuple[Item, Sequence[str]]] = []
         self._turn = 0
         self.meta = self._workers[0].meta

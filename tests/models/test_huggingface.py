@@ -144,7 +144,7 @@ def test_a_template_that_cannot_be_rendered_is_refused_before_anything_is_fitted
     spec = MeasureSpec(model=str(copy_of), sentences=3, max_sentence_tokens=8, adapter_steps=1)
     with pytest.raises(BadSpec, match=wanted):
         MEASURE.load(spec, Places(tmp_path, offline=True), lambda what, _done, _total: heard.append(what))
-    assert heard == ["loading the model"]
+    assert heard == [f"loading {copy_of.name}"]
 
 
 def test_bf16_is_close_to_fp32(llama: HuggingFaceModel, llama_folder: Path) -> None:

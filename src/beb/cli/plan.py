@@ -62,16 +62,16 @@ def plan(
     found: list[Forecast] = []
     tables: list[str] = []
     with ProgressBar(Console(stderr=True)) as bar:
-        for runs in alike(sweep.runs):
+        for runs, loaded in alike(sweep.runs):
             if behaviors is not None and runs[0].behavior:
                 runs = [runs[0]] * behaviors  # noqa: PLW2901 - as if there were so many
             if told is not None:
-                found.append(forecast_rated(runs, told))
+                found.append(forecast_rated(runs, told, loaded=loaded))
                 continue
             speed, can_chat = calibrate(
                 runs[0].experiment, runs[0].spec, offline=offline, hardware=hardware, progress=bar
             )
-            found.append(forecast_measured(runs, speed, can_chat=can_chat))
+            found.append(forecast_measured(runs, speed, can_chat=can_chat, loaded=loaded))
             work = rehearse(runs[0].experiment, runs[0].spec, speed.lengths, can_chat=can_chat)
             tables.append(_table(found[-1].label, measured_rates(work, speed)))
             bar.next_job()
@@ -112,12 +112,14 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
         ]
         lines += ["Intervals and reports take a little more."]
     else:
-        hours = seconds / 3600 * rates.gpus
+        own = sum(each.own_seconds for each in found)
+        hours = (seconds + (rates.workers - 1) * own) / 3600 * rates.gpus
         lines += [f"From the rates given: {hours:,.1f} GPU-hours"]
         if rates.price_per_gpu_hour:
             lines[-1] += f", {hours * rates.price_per_gpu_hour:,.0f} at {rates.price_per_gpu_hour:g} per GPU-hour"
         if rates.workers > 1:
-            lines[-1] += f"; {_time(seconds / rates.workers)} with {rates.workers} workers that are never idle"
+            shared = (seconds - own) / rates.workers
+            lines[-1] += f"; {_time(shared + own)} with {rates.workers} workers that are never idle"
         lines[-1] += "."
         given = [name for name in rates.assumed if name in rates.model_fields_set]
         if rates.measured:

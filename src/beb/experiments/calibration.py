@@ -25,10 +25,10 @@ from beb.experiments.reads import Read, Reads
 from beb.experiments.rehearsal import Work, rehearse
 from beb.experiments.spec import ModelSpec
 from beb.experiments.store import Store
-from beb.experiments.subjects import Places, Subjects
+from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import LanguageModel
-from beb.models.cachedir import cache_folder
 from beb.models.hardware import Hardware
+from beb.models.shelf import Shelf
 
 SIZES = (1, 3, 20)
 """Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's.
@@ -51,11 +51,12 @@ def calibrate(
     Raises: what loading and the items raise.
     """
     notify = progress or silent
-    fitting = _FittingWatch(notify)
+    fitting, shelf = _FittingWatch(notify), Shelf()
     started = time.perf_counter()
-    loaded = experiment.load(spec, Places(cache_folder(), offline, hardware or Hardware()), fitting)
+    loaded = experiment.load_on(shelf, spec, offline=offline, hardware=hardware or Hardware(), progress=fitting)
     meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **experiment.meta(spec, loaded)}
-    loading = time.perf_counter() - started - fitting.seconds
+    load_seconds = sum(load.seconds for load in shelf.loads)
+    fixed_seconds = time.perf_counter() - started - fitting.seconds - load_seconds
     items = _chosen(experiment.plan(spec, meta), experiment.reads)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder), meta) as store:
         worker = experiment.worker(spec, loaded, store)
@@ -72,7 +73,8 @@ def calibrate(
     work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
     paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Speed(lengths, paces, loading, fitting.seconds or _fitting(spec, work, seconds), float(peak)), can_chat
+    fitting_seconds = fitting.seconds or _fitting(spec, work, seconds)
+    return Speed(lengths, paces, fixed_seconds, fitting_seconds, float(peak), load_seconds), can_chat
 
 
 class _FittingWatch:

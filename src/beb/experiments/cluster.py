@@ -7,9 +7,9 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from beb.errors import BadSpec, BebError, ClusterError, WorkersLost
@@ -20,6 +20,7 @@ from beb.experiments.registry import known_experiments
 from beb.experiments.remote import Recipe, RemoteWorker
 from beb.experiments.store import Rows, Store, differences
 from beb.models.hardware import Hardware
+from beb.models.shelf import Shelf
 
 MOST_LOSSES = 3
 """Workers that one item, or loading, may lose before the run stops."""
@@ -40,6 +41,21 @@ class RayExecutor:
     workers: int = 0
     cpus: float | None = None
     gpus: float | None = None
+    held: Held | None = field(default=None, compare=False, repr=False)
+    """What stays from one run to the next, inside `lasting`."""
+
+    @contextmanager
+    def lasting(self) -> Iterator[RayExecutor]:
+        """See `beb.experiments.execute.Executor`."""
+        if self.held is not None:
+            yield self
+            return
+        with ExitStack() as until:
+            held = Held(until)
+            try:
+                yield replace(self, held=held)
+            finally:
+                held.dismiss()
 
     @contextmanager
     def crew(
@@ -55,13 +71,16 @@ class RayExecutor:
         if experiment.name not in known_experiments():
             raise ClusterError(f"workers know {', '.join(known_experiments())} by name, and not {experiment.name!r}")
         recipe = Recipe(experiment.name, spec.model_dump(mode="json"), offline, hardware)
-        with _connected(self.address) as ray:
-            crew = RayCrew(ray, recipe, self._share(ray), self.workers, progress or silent)
+        with self.lasting() as lasting:
+            held = lasting.held
+            assert held is not None
+            ray = held.connect(self.address)
+            crew = RayCrew(held, recipe, self._share(ray), self.workers, progress or silent)
             try:
                 crew.load()
                 yield crew
             finally:
-                crew.dismiss()
+                crew.leave()
 
     def _share(self, ray: Any) -> dict[str, float]:
         """What one worker takes of a node."""
@@ -135,10 +154,11 @@ def _require_listener(address: str) -> None:
 
 
 class _Far:
-    """What runs on a node: one worker, loaded when it is told to."""
+    """What runs on a node: one worker after another, loaded when it is told to, on models that stay."""
 
     def __init__(self) -> None:
         self._worker: RemoteWorker | None = None
+        self._shelf = Shelf()
 
     def place(self) -> tuple[str, int]:
         """Node and process."""
@@ -146,13 +166,14 @@ class _Far:
 
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
-    def load(self, recipe: Recipe) -> Mapping[str, Any] | BebError:
-        """See `RemoteWorker.meta`."""
+    def load(self, recipe: Recipe) -> tuple[Mapping[str, Any], tuple[str, ...]] | BebError:
+        """See `RemoteWorker.meta`; and names of the models that this process has loaded so far."""
+        self._worker = None  # nothing that it holds may stand beside another model
         try:
-            self._worker = RemoteWorker(recipe)
+            self._worker = RemoteWorker(recipe, self._shelf)
         except BebError as error:
             return error
-        return self._worker.meta
+        return self._worker.meta, tuple(load.name for load in self._shelf.loads)
 
     def run(
         self, meta: Mapping[str, Any], item: Item, keys: Sequence[str], *rows: Rows
@@ -168,7 +189,10 @@ class _Far:
 
 @dataclass(slots=True)
 class _Hand:
-    """A worker as this process sees it. node: "" until it has a place. item: that it carries out."""
+    """A worker as this process sees it.
+
+    node: "" until it has a place. item: that it carries out. kept: from an earlier run, not loaded for this one yet.
+    """
 
     actor: Any
     node: str = ""
@@ -176,17 +200,43 @@ class _Hand:
     loading: bool = False
     loaded: bool = False
     item: Item | None = None
+    kept: bool = False
+
+
+@dataclass(slots=True)
+class Held:
+    """What stays from one run to the next. until: where the connection ends. hands: workers that have a place, between
+    runs. loads: names of the models that each has loaded, in order, by node and process.
+    """
+
+    until: ExitStack
+    ray: Any = None
+    hands: list[_Hand] = field(default_factory=list)
+    loads: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+
+    def connect(self, address: str | None) -> Any:
+        """The library, connected to a cluster. Raises: ClusterError."""
+        if self.ray is None:
+            self.ray = self.until.enter_context(_connected(address))
+        return self.ray
+
+    def dismiss(self, chosen: Callable[[_Hand], bool] = lambda _: True) -> None:
+        """Let workers go, by default all."""
+        for hand in [hand for hand in self.hands if chosen(hand)]:
+            with suppress(Exception):  # one that is dead already
+                self.ray.kill(hand.actor)
+            self.hands.remove(hand)
 
 
 @dataclass(slots=True)
 class RayCrew:
     """See `beb.experiments.execute.Crew`.
 
-    share: of a node that one worker takes. most: workers; 0 for any number. carried: items by node. losses: workers
-    that died, by the item that they carried out.
+    held: the connection; workers of the runs before, and of this one. share: of a node that one worker takes. most:
+    workers; 0 for any number. carried: items by node. losses: workers that died, by the item that they carried out.
     """
 
-    ray: Any
+    held: Held
     recipe: Recipe
     share: Mapping[str, float]
     most: int
@@ -194,7 +244,6 @@ class RayCrew:
     meta: Mapping[str, Any] = field(default_factory=dict)
     carried: Counter[str] = field(default_factory=Counter)
     losses: Counter[str] = field(default_factory=Counter)
-    _hands: list[_Hand] = field(default_factory=list)
     _due: dict[Any, tuple[_Hand, str]] = field(default_factory=dict)
     _run_meta: Any = None
     _rows: dict[str, Any] = field(default_factory=dict)
@@ -205,23 +254,24 @@ class RayCrew:
     @property
     def placed(self) -> list[tuple[str, int]]:
         """Node and process of every worker that has a place."""
-        return [(hand.node, hand.process) for hand in self._hands if hand.node]
+        return [(hand.node, hand.process) for hand in self.held.hands if hand.node]
 
     def load(self) -> None:
         """Wait until the first worker has loaded everything; the others load while it works."""
         wanted = ", ".join(f"{n:g} {what.removeprefix('num_').upper()}" for what, n in self.share.items() if n)
-        self.progress(f"waiting for a worker ({wanted})", 0, 1)
+        self.progress("loading" if self.held.hands else f"waiting for a worker ({wanted})", 0, 1)
         self._hire()
+        self._let_load()
         while not self.meta:
             self._attend()
 
     def begin(self, store: Store, uses: Mapping[str, int]) -> None:
         """See `Crew`. What will be read waits in the cluster's memory until nobody reads it any more."""
         self._uses.update(uses)
-        self._run_meta = self.ray.put(store.meta())
+        self._run_meta = self.held.ray.put(store.meta())
         done = store.done() & set(uses)
         found = store.written_by(done)
-        self._rows = {key: self.ray.put(found.pop(key, {})) for key in done}
+        self._rows = {key: self.held.ray.put(found.pop(key, {})) for key in done}
 
     def can_start(self) -> bool:
         """See `Crew`."""
@@ -239,24 +289,24 @@ class RayCrew:
         """See `Crew`. Raises: what the worker raised; WorkersLost."""
         return self._attend()
 
-    def dismiss(self) -> None:
-        """Let all workers go."""
-        for hand in self._hands:
-            with suppress(Exception):  # one that is dead already
-                self.ray.kill(hand.actor)
-        self._hands.clear()
+    def leave(self) -> None:
+        """Let go of what is of this run, and of workers that are still at work or have no place."""
         self._rows.clear()
+        self.held.dismiss(lambda hand: hand.item is not None or not hand.node)
+        self.held.hands.sort(key=lambda hand: not hand.loaded)  # for the first of them the next run waits
+        for hand in self.held.hands:
+            hand.loading, hand.loaded, hand.kept = False, False, True
 
     def _free(self) -> _Hand | None:
-        return next((hand for hand in self._hands if hand.loaded and hand.item is None), None)
+        return next((hand for hand in self.held.hands if hand.loaded and hand.item is None), None)
 
     def _hire(self) -> None:
         """Ask for one more worker, unless one is still without a place or there are enough."""
-        waiting = any(not hand.node for hand in self._hands)
-        if waiting or (self.most and len(self._hands) >= self.most):
+        waiting = any(not hand.node for hand in self.held.hands)
+        if waiting or (self.most and len(self.held.hands) >= self.most):
             return
-        hand = _Hand(self.ray.remote(**self.share)(_Far).remote())
-        self._hands.append(hand)
+        hand = _Hand(self.held.ray.remote(**self.share)(_Far).remote())
+        self.held.hands.append(hand)
         self._due[hand.actor.place.remote()] = hand, "place"
 
     def _give(self, hand: _Hand, item: Item, needed: Sequence[str]) -> None:
@@ -266,16 +316,16 @@ class RayCrew:
 
     def _attend(self) -> Finished | None:
         """Take note of the next thing that happened, if anything did; returns the item that it finished."""
-        ready, _ = self.ray.wait(list(self._due), num_returns=1, timeout=LOOK_SECONDS)
+        ready, _ = self.held.ray.wait(list(self._due), num_returns=1, timeout=LOOK_SECONDS)
         if not ready:
             return None
         hand, what = self._due.pop(ready[0])
         try:
-            answer = self.ray.get(ready[0])
-        except self.ray.exceptions.RayTaskError as error:
+            answer = self.held.ray.get(ready[0])
+        except self.held.ray.exceptions.RayTaskError as error:
             cause = getattr(error, "cause", None)
             raise (cause if isinstance(cause, Exception) else error) from None
-        except self.ray.exceptions.RayError as error:
+        except self.held.ray.exceptions.RayError as error:
             self._lost(hand, error)
             return None
         if isinstance(answer, BebError):
@@ -284,8 +334,9 @@ class RayCrew:
             hand.node, hand.process = answer
             self._hire()
         elif what == "load":
-            self._check(hand, answer)
-            hand.loaded, self.meta = True, self.meta or answer
+            meta, self.held.loads[hand.node, hand.process] = answer
+            self._check(hand, meta)
+            hand.loaded, hand.kept, self.meta = True, False, self.meta or meta
         if what != "run":
             self._let_load()
             return None
@@ -293,7 +344,7 @@ class RayCrew:
         item, hand.item = hand.item, None
         rows, seconds = answer
         if self._uses[item.key]:
-            self._rows[item.key] = self.ray.put(rows)
+            self._rows[item.key] = self.held.ray.put(rows)
         for key in self._needed.pop(item.key):
             self._uses[key] -= 1
             if not self._uses[key]:
@@ -303,8 +354,8 @@ class RayCrew:
 
     def _let_load(self) -> None:
         """The first worker loads alone: what it fits or fetches is in the cache when the others do."""
-        for hand in self._hands:
-            first = not self.meta and not any(other.loading for other in self._hands)
+        for hand in self.held.hands:
+            first = not self.meta and not any(other.loading for other in self.held.hands)
             if hand.node and not hand.loading and (self.meta or first):
                 hand.loading = True
                 self._due[hand.actor.load.remote(self.recipe)] = hand, "load"
@@ -318,12 +369,10 @@ class RayCrew:
 
     def _lost(self, hand: _Hand, error: Exception) -> None:
         """A worker has died: what it did is begun again by another one."""
-        with suppress(Exception):
-            self.ray.kill(hand.actor)
-        self._hands.remove(hand)
+        self.held.dismiss(lambda other: other is hand)
         self._due = {ref: due for ref, due in self._due.items() if due[0] is not hand}
         task = hand.item.key if hand.item is not None else "loading"
-        self.losses[task] += 1
+        self.losses[task] += not hand.kept  # one that may have died between two runs does not speak against this one
         if self.losses[task] >= MOST_LOSSES:
             reason = " ".join(str(error).split())[:200]
             raise WorkersLost(

@@ -80,6 +80,13 @@ class Executor(Protocol):
         """
         ...
 
+    def lasting(self) -> AbstractContextManager[Executor]:
+        """The same for several runs, one after another: what is loaded for one stays for those that need it too.
+
+        Nothing stays when the block is left.
+        """
+        ...
+
 
 def execute(
     store: Store,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from beb.experiments.subjects import Places, Subjects, versions
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 from beb.models.hardware import Hardware
+from beb.models.shelf import Shelf
 
 CHAT_EXTRA_TOKENS = 128  # template and question
 
@@ -67,6 +68,13 @@ class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
     analyse: Callable[[Store], AnyResult]
     reads: Reads = everything
 
+    def load_on(
+        self, shelf: Shelf, spec: AnySpec, *, offline: bool, hardware: Hardware, progress: Progress
+    ) -> AnyLoaded:
+        """What the items need, with the models that stand on the shelf; what this run does not need leaves it."""
+        with shelf.next_run():
+            return self.load(spec, Places(cache_folder(), offline, hardware, shelf), progress)
+
     def meta(self, spec: AnySpec, loaded: AnyLoaded) -> dict[str, Any]:
         """What was loaded determines of the rows, stored with the run."""
         return {
@@ -76,9 +84,25 @@ class Experiment(Generic[AnySpec, AnyLoaded, AnyResult]):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Items are carried out one after another in this process. loaded: what they need, if it is there already."""
+    """Items are carried out one after another in this process.
+
+    loaded: what they need, if it is there already. shelf: of models that stay from one run to the next.
+    """
 
     loaded: Any = None
+    shelf: Shelf | None = None
+
+    @contextmanager
+    def lasting(self) -> Iterator[Here]:
+        """See `beb.experiments.execute.Executor`."""
+        if self.shelf is not None:
+            yield self
+            return
+        shelf = Shelf()
+        try:
+            yield replace(self, shelf=shelf)
+        finally:
+            shelf.clear()
 
     @contextmanager
     def crew(
@@ -93,7 +117,8 @@ class Here:
         """See `beb.experiments.execute.Executor`."""
         loaded = self.loaded
         if loaded is None:
-            loaded = experiment.load(spec, Places(cache_folder(), offline, hardware), progress or silent)
+            shelf = self.shelf or Shelf()
+            loaded = experiment.load_on(shelf, spec, offline=offline, hardware=hardware, progress=progress or silent)
         yield HereCrew(experiment.meta(spec, loaded), lambda store: experiment.worker(spec, loaded, store))
 
 

@@ -15,6 +15,7 @@ from beb.experiments.imaginary import Lengths
 from beb.experiments.rehearsal import Work, rehearse
 from beb.experiments.spec import RunSpec
 from beb.experiments.sweep import PlannedRun
+from beb.models.catalog import aligned_base
 
 SECONDS_PER_HOUR = 3600.0
 TRAINING_FACTOR = 3.0
@@ -27,8 +28,9 @@ class Rates(BaseModel):
     """The table [rates] of a sweep's file: how fast one worker is, how large, and what it costs.
 
     read_per_second, sampled_per_second, judged_per_second: tokens of one worker. sentence_tokens, reply_tokens: lengths
-    of a sentence, and of a chat's reply. load_seconds: until a worker has its model. weights_gib, kv_kib_per_token,
-    rows: of its memory; rows texts at once are sampled. gpus: of one worker. price_per_gpu_hour: in any currency.
+    of a sentence, and of a chat's reply. load_seconds: until a worker has its model, once for all runs on it.
+    run_seconds: of every worker, from then to a run's first item. weights_gib, kv_kib_per_token, rows: of its memory;
+    rows texts at once are sampled. gpus: of one worker. price_per_gpu_hour: in any currency.
     measured: names of those that were measured; the others are assumptions.
     """
 
@@ -40,6 +42,7 @@ class Rates(BaseModel):
     sentence_tokens: int = Field(default=14, ge=1)
     reply_tokens: int = Field(default=20, ge=1)
     load_seconds: float = Field(default=0, ge=0)
+    run_seconds: float = Field(default=0, ge=0)
     weights_gib: float = Field(gt=0)
     kv_kib_per_token: float = Field(default=0, ge=0)
     rows: int = Field(default=128, ge=1)
@@ -78,8 +81,8 @@ class Speed:
     """How fast one worker is, and how large.
 
     paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its
-    items, with everything in the cache. fitting_seconds: of its components, where they are not. memory_bytes: at the
-    peak.
+    items, with everything in the cache and its models loaded. fitting_seconds: of its components, where they are not in
+    the cache. memory_bytes: at the peak. load_seconds: of its models.
     """
 
     lengths: Lengths
@@ -87,6 +90,7 @@ class Speed:
     fixed_seconds: float
     fitting_seconds: float
     memory_bytes: float
+    load_seconds: float = 0.0
 
     def seconds(self, work: Sequence[Work]) -> float:
         """Of these items, one after another."""
@@ -95,7 +99,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Of `n_runs` runs that differ in their behaviors alone. Tokens and seconds of one worker: of all of them."""
+    """Of `n_runs` runs that differ in their behaviors alone. Tokens and seconds of one worker: of all of them.
+
+    own_seconds: those of them that every worker spends, however many there are: on loading, and on beginning each run.
+    """
 
     label: str
     n_runs: int
@@ -104,6 +111,7 @@ class Forecast:
     sampled: float
     judged: float
     seconds: float
+    own_seconds: float
     memory_bytes: float
 
     @property
@@ -135,7 +143,9 @@ def rated(rates: Rates, spec: Any) -> tuple[Speed, Lengths]:
     longest = (getattr(spec, "sentences", 1) + 1) * rates.sentence_tokens + sum(lengths.frame) + lengths.start
     memory = rates.weights_gib * GIB + rates.kv_kib_per_token * 1024 * rates.rows * longest
     fit = fitting_tokens(spec) * TRAINING_FACTOR / rates.read_per_second
-    return Speed(lengths, {}, rates.load_seconds, fit, memory), lengths
+    # What is trained further is another model for each behavior, and loaded after its base.
+    begin = rates.run_seconds + (rates.load_seconds if aligned_base(spec.model) else 0.0)
+    return Speed(lengths, {}, begin, fit, memory, rates.load_seconds), lengths
 
 
 def fitting_tokens(spec: Any) -> float:
@@ -146,24 +156,25 @@ def fitting_tokens(spec: Any) -> float:
     return float(fitted * spec.adapter_steps * BATCH * SEQUENCE)
 
 
-def forecast_rated(runs: Sequence[PlannedRun], rates: Rates) -> Forecast:
-    """Of runs that are alike but for their behaviors, from given rates."""
+def forecast_rated(runs: Sequence[PlannedRun], rates: Rates, *, loaded: bool = False) -> Forecast:
+    """Of runs that are alike but for their behaviors, from given rates. loaded: whether their model is, by then."""
     run = runs[0]
     speed, lengths = rated(rates, run.spec)
     work = rehearse(run.experiment, run.spec, lengths)
     read, sampled, judged = totals(work)
     seconds = read / rates.read_per_second + sampled / rates.sampled_per_second + judged / rates.judged_per_second
-    return _forecast(runs, work, len(runs) * (seconds + speed.fixed_seconds + speed.fitting_seconds), speed)
+    return _forecast(runs, work, len(runs) * (seconds + speed.fitting_seconds), speed, loaded=loaded)
 
 
-def forecast_measured(runs: Sequence[PlannedRun], speed: Speed, *, can_chat: bool) -> Forecast:
+def forecast_measured(runs: Sequence[PlannedRun], speed: Speed, *, can_chat: bool, loaded: bool = False) -> Forecast:
     """Of runs that are alike but for their behaviors, from the measured speed of the first of them.
 
-    The components of the first are in the cache by now; those of the others are taken to be fitted.
+    The components of the first are in the cache by now; those of the others are taken to be fitted. loaded: whether
+    their model is loaded when the first of them begins.
     """
     work = rehearse(runs[0].experiment, runs[0].spec, speed.lengths, can_chat=can_chat)
-    seconds = len(runs) * (speed.seconds(work) + speed.fixed_seconds) + (len(runs) - 1) * speed.fitting_seconds
-    return _forecast(runs, work, seconds, speed)
+    seconds = len(runs) * speed.seconds(work) + (len(runs) - 1) * speed.fitting_seconds
+    return _forecast(runs, work, seconds, speed, loaded=loaded)
 
 
 def measured_rates(work: Sequence[Work], speed: Speed) -> dict[str, float]:
@@ -188,14 +199,19 @@ def measured_rates(work: Sequence[Work], speed: Speed) -> dict[str, float]:
         for name, every in (("sentence", speed.lengths.plain), ("reply", speed.lengths.chat))
     }
     found |= {f"{name}_tokens": float(max(round(mean), 1)) for name, mean in means.items()}
-    return found | {"load_seconds": speed.fixed_seconds, "weights_gib": speed.memory_bytes / GIB}
+    loading = {"load_seconds": speed.load_seconds} if speed.load_seconds else {}
+    return found | loading | {"run_seconds": speed.fixed_seconds, "weights_gib": speed.memory_bytes / GIB}
 
 
-def _forecast(runs: Sequence[PlannedRun], work: Sequence[Work], seconds: float, speed: Speed) -> Forecast:
+def _forecast(
+    runs: Sequence[PlannedRun], work: Sequence[Work], seconds: float, speed: Speed, *, loaded: bool
+) -> Forecast:
+    """seconds: of the items and of what is fitted."""
     n = len(runs)
+    own = n * speed.fixed_seconds + (0.0 if loaded else speed.load_seconds)
     label = f"{runs[0].experiment.name} · {runs[0].spec.model}"
     read, sampled, judged = (n * each for each in totals(work))
-    return Forecast(label, n, n * len(work), read, sampled, judged, seconds, speed.memory_bytes)
+    return Forecast(label, n, n * len(work), read, sampled, judged, seconds + own, own, speed.memory_bytes)
 
 
 def totals(work: Sequence[Work]) -> tuple[float, float, float]:
@@ -203,9 +219,12 @@ def totals(work: Sequence[Work]) -> tuple[float, float, float]:
     return sum(w.read for w in work), sum(w.sampled for w in work), sum(w.judged for w in work)
 
 
-def alike(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
-    """Runs of a sweep in groups that differ in their behavior alone, in order."""
+def alike(runs: Sequence[PlannedRun]) -> list[tuple[list[PlannedRun], bool]]:
+    """Runs of a sweep in groups that differ in their behavior alone, in order, and whether a group's model is loaded
+    for the one before it.
+    """
     groups: dict[tuple[str, str], list[PlannedRun]] = {}
     for run in runs:
         groups.setdefault((run.experiment.name, run.spec.model), []).append(run)
-    return list(groups.values())
+    held = [group[0].weights for group in groups.values()]
+    return [(group, i > 0 and held[i] == held[i - 1]) for i, group in enumerate(groups.values())]

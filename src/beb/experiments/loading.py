@@ -63,7 +63,6 @@ def load_subjects(
     from beb.models.catalog import aligned_base
 
     base = aligned_base(spec.model)
-    notify("loading the model", 0, 1)
     behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
     bare = load_named(base or spec.model, spec, places, notify)
     target = _led(bare, spec.lead)
@@ -177,12 +176,18 @@ class Loading:
     def component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
         spec, target = self.spec, self.target
         if description.startswith(FITTED_ON):
-            target = _led(self._named(description.removeprefix(FITTED_ON)), spec.lead)
+            name = description.removeprefix(FITTED_ON)
+            target = _led(load_named(name, spec, self.places, self.notify), spec.lead)
         elif description != "lora":
             from beb.models.components import load_component
 
             component = load_component(
-                target, description, dtype=spec.dtype, offline=self.places.offline, hardware=self.places.hardware
+                target,
+                description,
+                dtype=spec.dtype,
+                offline=self.places.offline,
+                hardware=self.places.hardware,
+                shelf=self.places.shelf,
             )
             # Another checkpoint reads the text after the same opening as the target.
             return _led(component, spec.lead) if description.startswith("model:") else component
@@ -211,10 +216,6 @@ class Loading:
             progress=lambda done, total: self.notify(f"fitting the {pole} component", done, total),
         )
         return lora_component(target, path, name=f"LoRA adapter fitted on {len(statements)} {pole} statements")
-
-    def _named(self, name: str) -> LanguageModel:
-        """A bare model by name; the one that is loaded already is not loaded twice."""
-        return self.bare[1] if name == self.bare[0] else load_named(name, self.spec, self.places, self.notify)
 
     def scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec

@@ -11,9 +11,8 @@ from beb.experiments.experiment import silent
 from beb.experiments.plan import Item
 from beb.experiments.registry import named_experiment
 from beb.experiments.store import Rows, Store
-from beb.experiments.subjects import Places
-from beb.models.cachedir import cache_folder
 from beb.models.hardware import Hardware
+from beb.models.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,13 @@ class Recipe:
 
 
 class RemoteWorker:
-    """Holds its models once, and carries out items of one run. It opens no run folder, and remembers no rows."""
+    """Carries out items of one run. It opens no run folder, and remembers no rows. shelf: of its process."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, shelf: Shelf) -> None:
         self._experiment = named_experiment(recipe.experiment)
         self._spec = self._experiment.spec(**recipe.spec)
-        self._loaded = self._experiment.load(
-            self._spec, Places(cache_folder(), recipe.offline, recipe.hardware), silent
+        self._loaded = self._experiment.load_on(
+            shelf, self._spec, offline=recipe.offline, hardware=recipe.hardware, progress=silent
         )
         self._held: tuple[Store, Worker] | None = None
         self.meta = self._experiment.meta(self._spec, self._loaded)

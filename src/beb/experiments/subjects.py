@@ -21,6 +21,7 @@ from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
 from beb.models.hardware import Hardware
 from beb.models.scoring import require_distributions, text_log_probs
+from beb.models.shelf import Shelf
 from beb.worlds.model import world_model
 from beb.worlds.scorer import WorldScorer
 from beb.worlds.statements import draw_statements
@@ -78,11 +79,12 @@ class ComponentLogRatio:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things are kept, whether the network may be used, and where models run."""
+    """Where things are kept, whether the network may be used, and where models run. shelf: models that are loaded."""
 
     cache: Path
     offline: bool
     hardware: Hardware = field(default_factory=Hardware)
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 def scorer_seed(seed: int) -> int:
@@ -100,18 +102,26 @@ def load_probe(
     the embedded model has to be fetched or converted. embed: its features, where several probes share them.
     """
     if embed is None:
-        from beb.models.embedder import load_embedder
-
-        progress = (lambda what: notify(what, 0, 1)) if notify is not None else None
-        embed = load_embedder(target, offline=places.offline, hardware=places.hardware, progress=progress)
+        embed = load_embedded(target, places, notify)
     return cached_probe(behavior, embed, seed=scorer_seed(seed), cache=places.cache / "probes")
 
 
-def load_named(name: str, spec: ModelSpec, places: Places, notify: Notify) -> LanguageModel:
-    """A model by name, in the dtype of the specification, where models run."""
-    from beb.models.catalog import load_model
+def load_embedded(target: LanguageModel, places: Places, notify: Notify | None = None) -> Embedder:
+    """The features of the embedded model. target, notify: see `load_probe`."""
+    from beb.models.embedder import load_embedder
 
-    return load_model(
+    return load_embedder(
+        target,
+        offline=places.offline,
+        hardware=places.hardware,
+        progress=(lambda what: notify(what, 0, 1)) if notify is not None else None,
+        shelf=places.shelf,
+    )
+
+
+def load_named(name: str, spec: ModelSpec, places: Places, notify: Notify) -> LanguageModel:
+    """A model by name, in the dtype of the specification, where models run, unless it is loaded already."""
+    return places.shelf.load(
         name,
         dtype=spec.dtype,
         offline=places.offline,

@@ -13,9 +13,10 @@ from typing import Any
 
 from beb.errors import BadSpec, BebError, ClusterError, StoreFull, WorkersLost
 from beb.experiments.execute import Executor, Progress
-from beb.experiments.experiment import Experiment, default_folder, run_experiment
+from beb.experiments.experiment import Experiment, Here, default_folder, run_experiment
 from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.spec import ModelSpec, make_spec
+from beb.models.catalog import aligned_base
 from beb.models.hardware import Hardware
 from beb.models.server_address import is_chat_api
 
@@ -29,12 +30,17 @@ WORLD = "world:"
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of a sweep. behavior: "" for a world, which has one of its own, or where one run is of all behaviors."""
+    """One run of a sweep.
+
+    behavior: "" for a world, which has one of its own, or where one run is of all behaviors. weights: name and dtype of
+    the model that is loaded for it, which is the base of one that is further aligned.
+    """
 
     experiment: Experiment[Any, Any, Any]
     spec: ModelSpec
     behavior: str
     folder: Path
+    weights: tuple[str, str]
 
     @property
     def label(self) -> str:
@@ -98,6 +104,8 @@ def sweep_of(given: Mapping[str, Any], where: str, *, name: str, out: Path | Non
         for each in scenarios
         for run in _runs(say, each, (model, behaviors), options[each], folder)
     ]
+    first = list(dict.fromkeys(run.weights for run in runs))
+    runs.sort(key=lambda run: first.index(run.weights))  # those on the same weights follow one another
     return Sweep(name, tuple(_apart(runs)), given.get(RATES, {}))
 
 
@@ -112,24 +120,26 @@ def carry_out(
 ) -> list[Outcome]:
     """Carry out every run, or continue or re-read it; one that fails does not stop the others.
 
+    A model that several runs need one after another is loaded once, by each worker.
     hardware: where models run, and in how much memory. begun: told of each run and its number.
     Raises: StoreFull and ClusterError, but for workers that one run has lost: a full disk is full for all.
     """
     outcomes = []
-    for i, run in enumerate(sweep.runs):
-        if begun is not None:
-            begun(run, i)
-        error = ""
-        try:
-            run_experiment(
-                run.experiment, run.spec, run.folder,
-                offline=offline, hardware=hardware, executor=executor, progress=progress,
-            )  # fmt: skip
-        except BebError as caught:
-            if isinstance(caught, StoreFull | ClusterError) and not isinstance(caught, WorkersLost):
-                raise
-            error = f"{type(caught).__name__}: {' '.join(str(caught).split())}"
-        outcomes.append(Outcome(run, error))
+    with (executor or Here()).lasting() as lasting:
+        for i, run in enumerate(sweep.runs):
+            if begun is not None:
+                begun(run, i)
+            error = ""
+            try:
+                run_experiment(
+                    run.experiment, run.spec, run.folder,
+                    offline=offline, hardware=hardware, executor=lasting, progress=progress,
+                )  # fmt: skip
+            except BebError as caught:
+                if isinstance(caught, StoreFull | ClusterError) and not isinstance(caught, WorkersLost):
+                    raise
+                error = f"{type(caught).__name__}: {' '.join(str(caught).split())}"
+            outcomes.append(Outcome(run, error))
     return outcomes
 
 
@@ -197,9 +207,10 @@ def _runs(
     for behavior, subject in chosen:
         try:
             spec = make_spec(experiment.spec, {**options, **subject, "model": model})
+            weights = (aligned_base(model) or model, spec.dtype)
         except BebError as error:
             raise BadSpec(f"{say.where}: [{name}] for {model}: {error}") from error
-        runs.append(PlannedRun(experiment, spec, behavior, folder / default_folder(name, spec).name))
+        runs.append(PlannedRun(experiment, spec, behavior, folder / default_folder(name, spec).name, weights))
     return runs
 
 

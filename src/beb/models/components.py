@@ -11,6 +11,7 @@ from beb.models.fingerprint import combined
 from beb.models.hardware import Hardware
 from beb.models.huggingface import DTYPES, HuggingFaceModel, derived_info
 from beb.models.served import ServedModel
+from beb.models.shelf import Shelf
 
 NEUTRAL_TURN = "Please tell me what you think."
 FORMS = (
@@ -28,13 +29,14 @@ def load_component(
     dtype: str | None = None,
     offline: bool = False,
     hardware: Hardware | None = None,
+    shelf: Shelf | None = None,
 ) -> LanguageModel:
     """A component from its description; whatever can share the target's weights does.
 
     description: "lora:PATH", "persona:TEXT", "model:PATH-or-hub-name", "model:vllm:URL#name", "model:#NAME" (a LoRA
     module or model of the server that the target is on) or "target". The residual needs a weight that is
     measured first: build it with `ResidualComponent`.
-    dtype, hardware: of another checkpoint; the target's by default.
+    dtype, hardware: of another checkpoint; the target's by default. shelf: that it may stand on already.
     Raises: BadSpec listing the accepted forms; NotAModel, AdapterMismatch, UnknownName.
     """
     kind, _, rest = description.partition(":")
@@ -48,12 +50,10 @@ def load_component(
             raise BadSpec(f"component {description!r} is one of the target's server, but {target.info.name} is on none")
         return served_beside(target, rest.removeprefix("#"))
     if kind == "model" and rest:
-        from beb.models.catalog import load_model
-
         if hardware is None and isinstance(target, HuggingFaceModel):
             hardware = target.weights.hardware
         own = target.info.dtype if target.info.dtype in DTYPES else "fp32"
-        return load_model(rest, dtype=dtype or own, offline=offline, hardware=hardware)
+        return (shelf or Shelf()).load(rest, dtype=dtype or own, offline=offline, hardware=hardware)
     if kind == "persona" and rest and isinstance(target, ServedModel):
         return persona_component(target, rest)
     if kind in ("lora", "persona") and rest:

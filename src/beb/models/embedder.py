@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beb.interfaces.language_model import LanguageModel
-from beb.models.catalog import Notice, load_model
+from beb.models.catalog import Notice
 from beb.models.hardware import Hardware
+from beb.models.shelf import Shelf
 
 if TYPE_CHECKING:
     from beb.models.huggingface import HuggingFaceModel
@@ -34,17 +35,23 @@ class HiddenStateEmbedder:
 
 
 def load_embedder(
-    target: LanguageModel, *, offline: bool, hardware: Hardware | None = None, progress: Notice | None = None
+    target: LanguageModel,
+    *,
+    offline: bool,
+    hardware: Hardware | None = None,
+    progress: Notice | None = None,
+    shelf: Shelf | None = None,
 ) -> HiddenStateEmbedder:
     """The embedded model's features; its weights are shared if it is the target itself, in fp32 and without a lead.
 
-    hardware: where it runs. progress: told in words about steps that take long.
+    hardware: where it runs. progress: told in words about steps that take long. shelf: that it may stand on already.
     Raises: NotAModel if the embedded model cannot be had.
     """
     from beb.models.huggingface import HuggingFaceModel
 
     if isinstance(target, HuggingFaceModel) and target.info.name == EMBEDDED_MODEL and target.info.dtype == "fp32":
         return HiddenStateEmbedder(target, EMBEDDED_LAYER)
-    model = load_model(EMBEDDED_MODEL, dtype="fp32", offline=offline, hardware=hardware, progress=progress)
+    shelf = shelf or Shelf()
+    model = shelf.load(EMBEDDED_MODEL, dtype="fp32", offline=offline, hardware=hardware, progress=progress)
     assert isinstance(model, HuggingFaceModel)
     return HiddenStateEmbedder(model, EMBEDDED_LAYER)

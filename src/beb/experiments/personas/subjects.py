@@ -14,7 +14,7 @@ from beb.behaviors.probe import Embedder
 from beb.errors import BadSpec, NoChatTemplate
 from beb.experiments.personas.catalog import TARGET
 from beb.experiments.personas.spec import PersonasSpec, TraceSpec
-from beb.experiments.subjects import Notify, Places, identity, load_named, load_probe, scorer_identity
+from beb.experiments.subjects import Notify, Places, identity, load_embedded, load_named, load_probe, scorer_identity
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
 from beb.worlds.model import WorldModel
@@ -68,7 +68,6 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
     from beb.models.components import neutral_component, persona_component
     from beb.models.huggingface import HuggingFaceModel
 
-    notify("loading the model", 0, 1)
     behaviors = {}
     if isinstance(spec, PersonasSpec):
         behaviors = {
@@ -82,10 +81,8 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
     personas = {each.name: persona_component(bare, each.description) for each in spec.personas}
     scorers: dict[str, Scorer] = {}
     if behaviors:
-        from beb.models.embedder import load_embedder
-
         notify("preparing the scorers", 0, 1)
-        embed = LastStates(load_embedder(bare, offline=places.offline, progress=lambda what: notify(what, 0, 1)))
+        embed = LastStates(load_embedded(bare, places, notify))
         scorers = {
             name: load_probe(behavior, bare, places, seed=spec.seed, embed=embed)
             for name, behavior in behaviors.items()

@@ -92,7 +92,6 @@ def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjec
     if len(set(names)) < len(names):
         raise BadSpec(f"behaviors {', '.join(names)}: each needs a name of its own; rename a file or leave one out")
     statements = {behavior.name: chosen_statements(behavior, spec.statements) for behavior in behaviors}
-    notify("loading the model", 0, 1)
     model = load_named(spec.model, spec, places, notify)
     if not isinstance(model, HuggingFaceModel):
         raise BadSpec(f"probe reads hidden states and needs a checkpoint, not {model.info.name} ({model.info.kind})")
