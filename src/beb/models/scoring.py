@@ -16,7 +16,7 @@ from beb.interfaces.language_model import Failure, LanguageModel, TokenIds
 from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
 
 FloatArray = npt.NDArray[np.float64]
-CHUNK_ROWS = 128
+CHUNK_ROWS = 256
 _ROUNDING_NATS = 1e-3
 """A negative divergence smaller than this is rounding of fp32 log-probabilities; a larger one is a fault."""
 
