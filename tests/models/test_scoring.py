@@ -15,7 +15,7 @@ from beb.errors import NumericalFailure, TokenizerMismatch
 from beb.interfaces.language_model import Distributions, LanguageModel, TokenIds
 from beb.models.adapters import lora_component
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
-from beb.models.scoring import score_sequences, text_log_probs
+from beb.models.scoring import kl_rows, score_sequences, text_log_probs
 
 
 class TableRows(Distributions):
@@ -73,6 +73,15 @@ def test_zero_probabilities(llama: HuggingFaceModel) -> None:
     np.testing.assert_allclose(score.kl["sure", "half"], math.log(2))
     assert np.isposinf(score.kl["half", "sure"]).all()
     assert score.log_probs["sure"].tolist() == [0.0, -math.inf]
+
+
+def test_zero_probabilities_of_tensors() -> None:
+    log_p = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]).log()
+    log_q = torch.tensor([[0.25, 0.75, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]).log()
+    expected = [0.5 * math.log(4 / 3), math.inf, math.log(2)]
+    np.testing.assert_allclose(kl_rows(log_p, log_q, "p", "q"), expected, rtol=1e-6)
+    with pytest.raises(NumericalFailure, match=r"KL\(p"):
+        kl_rows(torch.full((1, 3), math.nan), log_q[:1], "p", "q")
 
 
 def test_nan_is_refused(llama: HuggingFaceModel) -> None:

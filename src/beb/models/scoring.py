@@ -207,6 +207,10 @@ def kl_rows(log_p: Any, log_q: Any, p: str, q: str) -> FloatArray:
 
 def _kl_sums(log_p: Any, log_q: Any) -> Any:
     torch = _torch()
+    sums = (log_p - log_q).mul_(log_p.exp()).sum(1, dtype=torch.float64)
+    if not bool(torch.isnan(sums).any()):
+        return sums
+    # 0·log 0, which is rare: looking for it costs as much as the sum.
     terms = (log_p - log_q).mul_(log_p.exp()).masked_fill_(log_p == -math.inf, 0.0)
     return terms.sum(1, dtype=torch.float64)
 

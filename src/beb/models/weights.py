@@ -19,6 +19,9 @@ from beb.models.memory import PASS, ROWS, Memory, cached_rows, is_out_of_memory,
 from beb.models.sizes import token_bytes
 
 TOKENS_PER_PASS = 2048
+TOKENS_PER_CPU_PASS = 512
+"""On a processor: the activations stay in its cache and in memory it has already, and less of a batch is padding."""
+
 MAX_PADDING = 0.1
 _CHECK_TOKENS = 12
 _CHECK_TOLERANCE = 1e-3
@@ -144,8 +147,10 @@ class Weights:
         """Bytes that one row of the vocabulary takes besides, while it is made."""
         return self.vocabulary_size * (0 if self.dtype == torch.float32 else self.dtype.itemsize)
 
-    def pass_tokens(self, columns: int, *, extra: float = 0.0, at_most: int = TOKENS_PER_PASS) -> int:
+    def pass_tokens(self, columns: int, *, extra: float = 0.0, at_most: int | None = None) -> int:
         """Tokens that one forward pass may have. columns: what each attends to. extra: further bytes for each token."""
+        if at_most is None:
+            at_most = TOKENS_PER_CPU_PASS if self.device.type == "cpu" else TOKENS_PER_PASS
         size = token_bytes(self.module, itemsize=self.dtype.itemsize, columns=columns) + extra
         return self.memory.fits(PASS, size, at_most=at_most)
 
