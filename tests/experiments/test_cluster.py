@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from beb.errors import BadSpec, ClusterError, WorkersLost
+from beb.errors import BadSpec, ClusterError, StoreBusy, WorkersLost
 from beb.experiments.cluster import MOST_LOSSES, RayCrew, RayExecutor, ray_executor
 from beb.experiments.execute import Crew, Progress
 from beb.experiments.experiment import Experiment, run_experiment
@@ -242,6 +242,22 @@ def test_a_run_is_continued_by_another_executor(cluster: Any, here: Path, tmp_pa
     assert content(tmp_path / "there") == content(here)
     with Store.read(here) as store:
         assert sum(crew.carried.values()) < len(store.done())
+
+
+def test_a_second_run_on_the_folder_is_told_at_once(cluster: Any, here: Path, tmp_path: Path) -> None:
+    """Also while the workers of the first one have taken all nodes."""
+    told: list[float] = []
+
+    def second(_crew: RayCrew, begun: int) -> None:
+        if begun == 3:
+            began = time.monotonic()
+            with pytest.raises(StoreBusy, match="in use by another process"):
+                run_experiment(MEASURE, SPEC, tmp_path / "there", executor=RayExecutor())
+            told.append(time.monotonic() - began)
+
+    run(tmp_path / "there", second)
+    assert told[0] < 5.0
+    assert content(tmp_path / "there") == content(here)
 
 
 def test_an_item_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) -> None:
