@@ -57,8 +57,13 @@ def plan(
         sweep = read_sweep(spec)
     hardware = options.hardware(device, memory_budget)
     told = given_rates(sweep.rates, str(spec)) if sweep.rates else None
-    if told is not None and rates:
-        raise BadSpec(f"--rates prints measured rates, and {spec} gives them; leave out one of the two")
+    _refuse_unused(told, rates=rates, where=str(spec), device=device, memory_budget=memory_budget)
+    counted_once = [run.label for run in sweep.runs if behaviors is not None and not run.behavior]
+    if counted_once and len(counted_once) == len(sweep.runs):
+        raise BadSpec(
+            f"--behaviors {behaviors} counts runs of one behavior, and there is none: a world has one of its own, and "
+            "other runs are of all behaviors at once; leave it out"
+        )
     found: list[Forecast] = []
     tables: list[str] = []
     with ProgressBar(Console(stderr=True)) as bar:
@@ -77,8 +82,27 @@ def plan(
             bar.next_job()
     console = Console()
     _print(found, told, console)
+    if counted_once:
+        once = f"Counted once, as --behaviors counts runs of one behavior: {', '.join(counted_once)}."
+        console.print(once, highlight=False, soft_wrap=True)
     for table in tables if rates else ():
         console.print(f"\n{table}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _refuse_unused(
+    told: Rates | None, *, rates: bool, where: str, device: str | None, memory_budget: str | None
+) -> None:
+    """Refuse options of what is measured here where the file gives the rates. Raises: BadSpec."""
+    if told is None:
+        return
+    if rates:
+        raise BadSpec(f"--rates prints measured rates, and {where} gives them; leave out one of the two")
+    for name, value in (("--device", device), ("--memory-budget", memory_budget)):
+        if value is not None:
+            raise BadSpec(
+                f"{name} {value} is for what is measured on this machine, and {where} gives rates, with memory from "
+                "weights_gib, kv_kib_per_token and rows; leave out one of the two"
+            )
 
 
 def _table(label: str, measured: Mapping[str, float]) -> str:
