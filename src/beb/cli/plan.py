@@ -15,6 +15,7 @@ from beb.errors import BadSpec
 
 if TYPE_CHECKING:
     from beb.experiments.forecast import Forecast, Rates
+    from beb.experiments.sweep import Sweep
 
 MINUTES_BELOW_HOURS = 2.0
 
@@ -58,12 +59,7 @@ def plan(
     hardware = options.hardware(device, memory_budget)
     told = given_rates(sweep.rates, str(spec)) if sweep.rates else None
     _refuse_unused(told, rates=rates, where=str(spec), device=device, memory_budget=memory_budget)
-    counted_once = [run.label for run in sweep.runs if behaviors is not None and not run.behavior]
-    if counted_once and len(counted_once) == len(sweep.runs):
-        raise BadSpec(
-            f"--behaviors {behaviors} counts runs of one behavior, and there is none: a world has one of its own, and "
-            "other runs are of all behaviors at once; leave it out"
-        )
+    counted_once = _counted_once(sweep, behaviors)
     found: list[Forecast] = []
     tables: list[str] = []
     with ProgressBar(Console(stderr=True)) as bar:
@@ -81,10 +77,7 @@ def plan(
             tables.append(_table(found[-1].label, measured_rates(work, speed)))
             bar.next_job()
     console = Console()
-    _print(found, told, console)
-    if counted_once:
-        once = f"Counted once, as --behaviors counts runs of one behavior: {', '.join(counted_once)}."
-        console.print(once, highlight=False, soft_wrap=True)
+    _print(found, told, console, counted_once)
     for table in tables if rates else ():
         console.print(f"\n{table}", highlight=False, markup=False, soft_wrap=True)
 
@@ -105,6 +98,19 @@ def _refuse_unused(
             )
 
 
+def _counted_once(sweep: Sweep, behaviors: int | None) -> list[str]:
+    """Labels of the runs that `--behaviors` does not multiply. Raises: BadSpec if these are all."""
+    if behaviors is None:
+        return []
+    labels = [run.label for run in sweep.runs if not run.behavior]
+    if len(labels) == len(sweep.runs):
+        raise BadSpec(
+            f"--behaviors {behaviors} counts runs of one behavior, and there is none: a world has one of its own, and "
+            "other runs are of all behaviors at once; leave it out"
+        )
+    return labels
+
+
 def _table(label: str, measured: Mapping[str, float]) -> str:
     """A table [rates] of a sweep's file."""
     values = [f"{name} = {value:.4g}" for name, value in measured.items()]
@@ -112,7 +118,7 @@ def _table(label: str, measured: Mapping[str, float]) -> str:
     return "\n".join((f"[rates]  # {label}, one worker on this machine", *values, f"measured = [{names}]"))
 
 
-def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None:
+def _print(found: list[Forecast], rates: Rates | None, console: Console, counted_once: list[str]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("runs", "", "items", "tokens read", "sampled", "judged", "time", "memory"):
         table.add_column(name, justify="left" if not name else "right", overflow="fold")
@@ -149,6 +155,8 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
         if rates.measured:
             lines += [f"Measured, as the file says: {', '.join(rates.measured)}."]
         lines += [f"Assumed in the file, not measured: {', '.join(given) or 'nothing'}; all else are defaults."]
+    if counted_once:
+        lines += [f"Counted once, as --behaviors counts runs of one behavior: {', '.join(counted_once)}."]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
