@@ -67,6 +67,9 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     cases = {
         ("plan", "wrong.toml"): "wrong.toml: rates.gpu = 4; accepted: did you mean gpus?",
         ("plan", "large.toml", "--rates"): "leave out one of the two",
+        ("plan", "large.toml", "--memory-budget", "4GiB"): "--memory-budget 4GiB is for what is measured",
+        ("plan", "large.toml", "--device", "cpu"): "--device cpu is for what is measured on this machine",
+        ("plan", "--model", "world:markov", "--behaviors", "9"): "--behaviors 9 counts runs of one behavior",
         ("plan", "large.toml", "--prompts", "8"): "write prompts, sentences and responses into [options]",
         ("plan", "none.toml"): "none.toml cannot be read",
         ("plan", "--scenario", "mesure"): "accepted: measure, guardrail",
@@ -76,3 +79,11 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         done = said(*arguments, cwd=tmp_path)
         assert message in refused(done), arguments
         assert done.returncode in (BadSpec.exit_code, 3)
+
+
+def test_what_behaviors_does_not_count_is_named(tmp_path: Path) -> None:
+    mixed = RATES.replace('["large"]', '["large", "world:markov"]')
+    (tmp_path / "mixed.toml").write_text(mixed, encoding="utf-8")
+    done = said("plan", "mixed.toml", "--behaviors", "100", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Counted once, as --behaviors counts runs of one behavior: measure · world:markov." in done.stdout

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from beb.errors import BadSpec, ClusterError, WorkersLost
+from beb.cli.main import INTERRUPTED
+from beb.errors import BadSpec, ClusterError, StoreBusy, WorkersLost
 from beb.experiments.cluster import MOST_LOSSES, RayCrew, RayExecutor, ray_executor
 from beb.experiments.execute import Crew, Progress
 from beb.experiments.experiment import Experiment, run_experiment
@@ -25,7 +26,7 @@ from beb.experiments.sweep import carry_out, sweep_of
 from beb.models.hardware import Hardware
 from checkpoints import adapter_sweep
 from held_runs import apart, unanalysed
-from interrupted import command, content
+from interrupted import command, content, items_done
 
 ray = pytest.importorskip(
     "ray",
@@ -244,6 +245,22 @@ def test_a_run_is_continued_by_another_executor(cluster: Any, here: Path, tmp_pa
         assert sum(crew.carried.values()) < len(store.done())
 
 
+def test_a_second_run_on_the_folder_is_told_at_once(cluster: Any, here: Path, tmp_path: Path) -> None:
+    """Also while the workers of the first one have taken all nodes."""
+    told: list[float] = []
+
+    def second(_crew: RayCrew, begun: int) -> None:
+        if begun == 3:
+            began = time.monotonic()
+            with pytest.raises(StoreBusy, match="in use by another process"):
+                run_experiment(MEASURE, SPEC, tmp_path / "there", executor=RayExecutor())
+            told.append(time.monotonic() - began)
+
+    run(tmp_path / "there", second)
+    assert told[0] < 5.0
+    assert content(tmp_path / "there") == content(here)
+
+
 def test_an_item_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) -> None:
     def kill(crew: RayCrew, _begun: int) -> None:
         for _, process in crew.placed:
@@ -265,8 +282,10 @@ def test_an_item_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) 
                     patch.setattr(RayCrew, "_give", give_and_kill)
                     yield crew
 
-    with pytest.raises(WorkersLost, match=f"gate has lost {MOST_LOSSES} workers"):
+    lost = rf"gate has lost {MOST_LOSSES} workers;.*It said: The actor died.*"
+    with pytest.raises(WorkersLost, match=lost) as caught:
         run_experiment(MEASURE, SPEC, tmp_path, executor=Killing(kill))
+    assert "Worker exit detail: " in str(caught.value), "what Ray says of the worker is cut off"
 
 
 def test_the_command_spreads_a_run(cluster: Any, here: Path, tmp_path: Path) -> None:
@@ -284,6 +303,27 @@ def test_the_command_spreads_a_run(cluster: Any, here: Path, tmp_path: Path) -> 
     assert done.returncode == ClusterError.exit_code, done.stderr
     assert "no Ray cluster at 127.0.0.1:1" in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+
+
+def test_termination_is_one_line_and_keeps_what_is_finished(cluster: Any, here: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    long = ["--model", "world:markov", "--prompts", "2000", "--executor", f"ray:address={cluster.address}"]
+    with subprocess.Popen(command(folder, long), stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not items_done(folder) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, said
+    assert said.rstrip().endswith("stopped; finished work is saved: run the same command again to go on")
+    assert "SIGTERM" not in said
+    assert items_done(folder)
+
+
+def test_a_worker_that_fits_on_no_node_is_refused(cluster: Any, tmp_path: Path) -> None:
+    for executor, wanted in ((RayExecutor(cpus=64), "64 CPU"), (RayExecutor(gpus=1), "1 CPU, 1 GPU")):
+        with pytest.raises(ClusterError, match=rf"one worker \({wanted}\); the nodes have \d × \(1 CPU\)"):
+            run_experiment(MEASURE, SPEC, tmp_path, executor=executor)
 
 
 def test_what_a_worker_refuses_is_said_here(cluster: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beb.errors import BadSpec, SpecChanged, StoreBusy, StoreDamaged, StoreError, StoreFull
-from beb.experiments.store import RUN_FILE, Store
+from beb.experiments.store import RUN_FILE, Store, reserved
 
 META = {"spec": {"prompts": 5, "seed": 0}, "versions": {"torch": "2"}}
 FAILURE = {"position": 0, "subject": "response", "kind": "timeout", "detail": "no answer"}
@@ -111,6 +111,26 @@ def test_a_second_process_is_told(tmp_path: Path) -> None:
         process.join(30)
     assert process.exitcode == 0
     Store.open(tmp_path, META).close()
+
+
+def test_a_folder_is_held_before_there_is_a_run(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "run"
+    with reserved(folder):
+        with pytest.raises(StoreBusy, match="in use by another process"), reserved(folder):
+            pass
+        with pytest.raises(StoreBusy, match="in use by another process"):
+            Store.open(folder, META)
+    assert not list(tmp_path.iterdir()), "a run that did not come about has left something behind"
+    with reserved(folder), Store.open(folder, META, is_reserved=True) as store:
+        store.commit("a", "sample", {"failures": [FAILURE]}, 0.5)
+    with reserved(folder), Store.open(folder, META, is_reserved=True) as store:
+        assert store.done() == {"a"}
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    with reserved(tmp_path):
+        pass
+    assert tmp_path.is_dir()
 
 
 def test_a_full_disk_keeps_what_was_finished(tmp_path: Path) -> None:

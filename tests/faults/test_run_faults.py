@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from beb.errors import StoreBusy, StoreFull
+from beb.errors import StoreBusy, StoreFull, UnknownName
 from beb.experiments.registry import analyse
 from beb.experiments.store import RUN_FILE, Store
 from interrupted import command, content, items_done, run
@@ -117,6 +117,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_loaded(tmp_path: Path) -> None:
+    """The world that is asked for does not exist, which is found out where it is loaded."""
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    unknown = ["--model", "world:nowhere"]
+    done = run(tmp_path / "file" / "run", unknown)
+    assert done.returncode == 4, done.stderr
+    assert "cannot be used" in done.stderr
+    done = run(tmp_path / "above" / "run", unknown)
+    assert done.returncode == UnknownName.exit_code, done.stderr
+    assert not (tmp_path / "above").exists(), "a run that did not come about has left something behind"
 
 
 def heed_rights() -> None:

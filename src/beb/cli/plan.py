@@ -15,6 +15,7 @@ from beb.errors import BadSpec
 
 if TYPE_CHECKING:
     from beb.experiments.forecast import Forecast, Rates
+    from beb.experiments.sweep import Sweep
 
 MINUTES_BELOW_HOURS = 2.0
 
@@ -57,8 +58,8 @@ def plan(
         sweep = read_sweep(spec)
     hardware = options.hardware(device, memory_budget)
     told = given_rates(sweep.rates, str(spec)) if sweep.rates else None
-    if told is not None and rates:
-        raise BadSpec(f"--rates prints measured rates, and {spec} gives them; leave out one of the two")
+    _refuse_unused(told, rates=rates, where=str(spec), device=device, memory_budget=memory_budget)
+    counted_once = _counted_once(sweep, behaviors)
     found: list[Forecast] = []
     tables: list[str] = []
     with ProgressBar(Console(stderr=True)) as bar:
@@ -76,9 +77,38 @@ def plan(
             tables.append(_table(found[-1].label, measured_rates(work, speed)))
             bar.next_job()
     console = Console()
-    _print(found, told, console)
+    _print(found, told, console, counted_once)
     for table in tables if rates else ():
         console.print(f"\n{table}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _refuse_unused(
+    told: Rates | None, *, rates: bool, where: str, device: str | None, memory_budget: str | None
+) -> None:
+    """Refuse options of what is measured here where the file gives the rates. Raises: BadSpec."""
+    if told is None:
+        return
+    if rates:
+        raise BadSpec(f"--rates prints measured rates, and {where} gives them; leave out one of the two")
+    for name, value in (("--device", device), ("--memory-budget", memory_budget)):
+        if value is not None:
+            raise BadSpec(
+                f"{name} {value} is for what is measured on this machine, and {where} gives rates, with memory from "
+                "weights_gib, kv_kib_per_token and rows; leave out one of the two"
+            )
+
+
+def _counted_once(sweep: Sweep, behaviors: int | None) -> list[str]:
+    """Labels of the runs that `--behaviors` does not multiply. Raises: BadSpec if these are all."""
+    if behaviors is None:
+        return []
+    labels = [run.label for run in sweep.runs if not run.behavior]
+    if len(labels) == len(sweep.runs):
+        raise BadSpec(
+            f"--behaviors {behaviors} counts runs of one behavior, and there is none: a world has one of its own, and "
+            "other runs are of all behaviors at once; leave it out"
+        )
+    return labels
 
 
 def _table(label: str, measured: Mapping[str, float]) -> str:
@@ -88,7 +118,7 @@ def _table(label: str, measured: Mapping[str, float]) -> str:
     return "\n".join((f"[rates]  # {label}, one worker on this machine", *values, f"measured = [{names}]"))
 
 
-def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None:
+def _print(found: list[Forecast], rates: Rates | None, console: Console, counted_once: list[str]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("runs", "", "items", "tokens read", "sampled", "judged", "time", "memory"):
         table.add_column(name, justify="left" if not name else "right", overflow="fold")
@@ -125,6 +155,8 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console) -> None
         if rates.measured:
             lines += [f"Measured, as the file says: {', '.join(rates.measured)}."]
         lines += [f"Assumed in the file, not measured: {', '.join(given) or 'nothing'}; all else are defaults."]
+    if counted_once:
+        lines += [f"Counted once, as --behaviors counts runs of one behavior: {', '.join(counted_once)}."]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

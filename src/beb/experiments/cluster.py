@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from beb.errors import BadSpec, BebError, ClusterError, WorkersLost
+from beb.experiments.cluster_connection import LOOK_SECONDS, Head, as_resources, connected, refuse_share, told
 from beb.experiments.execute import Crew, Finished, Progress
 from beb.experiments.experiment import Experiment, silent
 from beb.experiments.plan import Item
@@ -24,8 +24,6 @@ from beb.models.shelf import Shelf
 
 MOST_LOSSES = 3
 """Workers that one item, or loading, may lose before the run stops."""
-LOOK_SECONDS = 1.0  # how often the crew looks about while nothing is finished
-CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,9 @@ class RayExecutor:
             held = lasting.held
             assert held is not None
             ray = held.connect(self.address)
-            crew = RayCrew(held, recipe, self._share(ray), self.workers, progress or silent)
+            share = self._share(ray)
+            refuse_share(ray, share)
+            crew = RayCrew(held, recipe, share, self.workers, progress or silent)
             try:
                 crew.load()
                 yield crew
@@ -113,44 +113,6 @@ def ray_executor(options: str) -> RayExecutor:
         if name not in found or (name != "address" and not 0 <= found[name] < math.inf):
             raise BadSpec(f"--executor ray: {part!r} is not understood; accepted: {accepted}")
     return RayExecutor(**found)
-
-
-@contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """The library, connected to a cluster. Raises: ClusterError."""
-    try:
-        import ray
-    except ImportError as error:
-        raise ClusterError(
-            "--executor ray needs Ray, which is not installed; install behavior-expectation-bounds[ray]"
-        ) from error
-    if ray.is_initialized():
-        yield ray
-        return
-    try:
-        if address is not None:
-            _require_listener(address)
-        ray.init(address=address, include_dashboard=None, logging_level="error", log_to_driver=False)
-    except Exception as error:  # ConnectionError, ValueError, RuntimeError, TimeoutError: whatever stands in the way
-        reason = " ".join(str(error).split())[:200]
-        raise ClusterError(
-            f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'} ({reason}); start one "
-            "with `ray start --head`, or give --executor ray:address=HOST:PORT"
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _require_listener(address: str) -> None:
-    """Refuse an address at which nothing answers, for which the library itself would wait for minutes.
-
-    Raises: OSError, ValueError.
-    """
-    host, found, port = address.removeprefix("ray://").rpartition(":")
-    if found:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 class _Far:
@@ -211,20 +173,23 @@ class Held:
 
     until: ExitStack
     ray: Any = None
+    head: Head = field(default_factory=lambda: Head(None))
     hands: list[_Hand] = field(default_factory=list)
     loads: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def connect(self, address: str | None) -> Any:
         """The library, connected to a cluster. Raises: ClusterError."""
         if self.ray is None:
-            self.ray = self.until.enter_context(_connected(address))
+            self.ray = self.until.enter_context(connected(address))
+            self.head = Head.of(self.ray)
         return self.ray
 
     def dismiss(self, chosen: Callable[[_Hand], bool] = lambda _: True) -> None:
         """Let workers go, by default all."""
         for hand in [hand for hand in self.hands if chosen(hand)]:
-            with suppress(Exception):  # one that is dead already
-                self.ray.kill(hand.actor)
+            if not self.head.is_missed:  # there is nobody to do it
+                with suppress(Exception):  # one that is dead already
+                    self.ray.kill(hand.actor)
             self.hands.remove(hand)
 
 
@@ -250,6 +215,7 @@ class RayCrew:
     _uses: Counter[str] = field(default_factory=Counter)
     _again: list[tuple[Item, Sequence[str]]] = field(default_factory=list)
     _needed: dict[str, Sequence[str]] = field(default_factory=dict)
+    _reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def placed(self) -> list[tuple[str, int]]:
@@ -258,7 +224,7 @@ class RayCrew:
 
     def load(self) -> None:
         """Wait until the first worker has loaded everything; the others load while it works."""
-        wanted = ", ".join(f"{n:g} {what.removeprefix('num_').upper()}" for what, n in self.share.items() if n)
+        wanted = told(as_resources(self.share))
         self.progress("loading" if self.held.hands else f"waiting for a worker ({wanted})", 0, 1)
         self._hire()
         self._let_load()
@@ -316,6 +282,7 @@ class RayCrew:
 
     def _attend(self) -> Finished | None:
         """Take note of the next thing that happened, if anything did; returns the item that it finished."""
+        self.held.head.look()
         ready, _ = self.held.ray.wait(list(self._due), num_returns=1, timeout=LOOK_SECONDS)
         if not ready:
             return None
@@ -372,12 +339,14 @@ class RayCrew:
         self.held.dismiss(lambda other: other is hand)
         self._due = {ref: due for ref, due in self._due.items() if due[0] is not hand}
         task = hand.item.key if hand.item is not None else "loading"
-        self.losses[task] += not hand.kept  # one that may have died between two runs does not speak against this one
+        if not hand.kept:  # one that may have died between two runs does not speak against this one
+            self.losses[task] += 1
+            self._reasons.setdefault(task, " ".join(str(error).split()))
         if self.losses[task] >= MOST_LOSSES:
-            reason = " ".join(str(error).split())[:200]
             raise WorkersLost(
-                f"{task} has lost {MOST_LOSSES} workers ({reason}); finished work is kept: if they ran out of memory, "
-                "give each more of a node (--executor ray:cpus=N), and run again"
+                f"{task} has lost {MOST_LOSSES} workers; finished work is kept: mend what the first of them died of, "
+                f"and run again (for more memory: more of a node for each, --executor ray:cpus=N). It said: "
+                f"{self._reasons[task]}"
             )
         if hand.item is not None:
             self._again.append((hand.item, self._needed[hand.item.key]))

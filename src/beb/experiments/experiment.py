@@ -15,7 +15,7 @@ from beb.experiments.gate import GATE_THRESHOLD, gate
 from beb.experiments.plan import Item
 from beb.experiments.reads import Reads, everything
 from beb.experiments.spec import AnySpec, ModelSpec, RunSpec
-from beb.experiments.store import RUN_FILE, Store
+from beb.experiments.store import RUN_FILE, Store, reserved
 from beb.experiments.subjects import Places, Subjects, versions
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
@@ -176,9 +176,10 @@ def _run(
     hardware: Hardware,
     progress: Progress | None,
 ) -> AnyResult:
-    with executor.crew(experiment, spec, offline=offline, hardware=hardware, progress=progress) as crew:
+    where = executor.crew(experiment, spec, offline=offline, hardware=hardware, progress=progress)
+    with reserved(folder), where as crew:  # whether there is a place for the rows is known before anything is loaded
         meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **crew.meta}
-        with Store.open(folder, meta) as store:
+        with Store.open(folder, meta, is_reserved=True) as store:
             items = experiment.plan(spec, store.meta())
             execute(
                 store, items, crew, reads=experiment.reads, progress=progress, after=lambda item: _check(store, item)

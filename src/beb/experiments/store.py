@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from beb.errors import BadSpec, SpecChanged, StoreBusy, StoreDamaged, StoreError
 from beb.experiments import schema
 
 RUN_FILE = "run.sqlite"
+LOCK_FILE = "run.lock"
 Row = Mapping[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
 """What a work item brings: table -> rows, blobs packed."""
@@ -52,6 +53,34 @@ def mapped_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path} cannot be used ({error.strerror or error}); choose another --out") from error
 
 
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if absent: only this process may write there, and it can.
+
+    What was made for a run that does not come about is removed again.
+    Raises: StoreBusy, StoreFull, StoreError.
+    """
+    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        with mapped_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _lock(folder)
+        try:
+            with mapped_errors(folder):
+                for path in (folder, folder / RUN_FILE):
+                    if path.exists() and not os.access(path, os.W_OK):
+                        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            yield
+        finally:
+            if made and not (folder / RUN_FILE).exists():
+                (folder / LOCK_FILE).unlink(missing_ok=True)
+            lock.close()
+    finally:
+        for each in made:
+            with suppress(OSError):  # it is not empty: there is a run, or another one has begun
+                each.rmdir()
+
+
 class Store:
     """One run: its specification, what has been done, and every row.
 
@@ -65,16 +94,17 @@ class Store:
         self._lock = lock
 
     @classmethod
-    def open(cls, folder: Path, meta: Mapping[str, Any]) -> Store:
+    def open(cls, folder: Path, meta: Mapping[str, Any], *, is_reserved: bool = False) -> Store:
         """Create the run, or continue it if its stored `meta` is the same.
 
-        meta: everything that determines the rows (specification, fingerprints, versions); JSON values.
+        meta: everything that determines the rows (specification, fingerprints, versions); JSON values. is_reserved:
+        whether the caller holds the folder by `reserved`.
         Raises: SpecChanged with the differences, StoreDamaged, StoreBusy, StoreFull.
         """
         path = folder / RUN_FILE
         with mapped_errors(path):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _lock(folder)
+            lock = None if is_reserved else _lock(folder)
             is_new = not path.exists() or path.stat().st_size == 0
             connection = _connect(path)
             try:
@@ -86,7 +116,8 @@ class Store:
                 store.refuse_changes(meta)
             except BaseException:
                 connection.close()
-                lock.close()
+                if lock is not None:
+                    lock.close()
                 raise
         return store
 
@@ -230,9 +261,12 @@ def _short(value: Any) -> str:
 
 
 def _lock(folder: Path) -> Any:
-    handle = (folder / "run.lock").open("a")
+    path = folder / LOCK_FILE
+    handle = path.open("a")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+            raise BlockingIOError(errno.EAGAIN, "removed by the process that held it")
     except OSError as error:
         handle.close()
         if error.errno in (errno.EAGAIN, errno.EACCES):
