@@ -22,7 +22,9 @@ def beb(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     ("options", "said"),
     [
         (("--memory-budget", "lots"), "memory budget 'lots' is no size; give a number and a unit"),
-        (("--memory-budget", "1MiB"), "at least 64MiB"),
+        (("--memory-budget", "lots"), "at least 64MiB"),
+        (("--memory-budget", "1MiB"), "a memory budget of 1MiB is too small; give at least 64MiB"),
+        (("--memory-budget", "1KiB"), "a memory budget of 1KiB is too small; give at least 64MiB"),
         (("--device", "toaster"), "device 'toaster' is none of auto, cpu, cuda"),
     ],
 )

@@ -101,6 +101,44 @@ def test_exact_divergence_is_refused_before_any_work(
     assert "--positive residual" in err
 
 
+@pytest.mark.parametrize("command", ["measure", "guardrail", "converse", "best-of"])
+def test_what_a_server_cannot_do_is_refused_before_anything_is_fitted(
+    command: str, server: ModelServer, beb: Callable[..., Outcome], shop: Path, tmp_path: Path
+) -> None:
+    fitted = ("--negative", "lora@target", "--positive", "lora@target", "--adapter-steps", "1")
+    _, *options = measured(*fitted, model=server.name("target"), out=tmp_path / "run")
+    code, _, err = beb(command, *options, "--kl", "exact")
+    assert code == 3
+    assert "--kl exact needs the probability of every token" in err
+    nothing_is_left(shop, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        (("--negative", "lora", "--positive", "model:SERVED"), 3, "--kl exact needs"),
+        (("--negative", "lora@target", "--positive", "lora@SERVED"), 2, "--positive lora@SERVED fits an adapter"),
+        (("--negative", "model:SERVED", "--positive", "residual", "--kl", "monte-carlo"), 3, "--positive residual"),
+    ],
+)
+def test_a_served_component_of_a_local_target_too(
+    given: tuple[str, ...], code: int, message: str, server: ModelServer, beb: Callable[..., Outcome], shop: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    name = server.name("target")
+    options = [each.replace("SERVED", name) for each in given]
+    done, _, err = beb(*measured(*options, "--adapter-steps", "1", model="target", out=tmp_path / "run"))
+    assert done == code, err
+    assert message.replace("SERVED", name) in err
+    nothing_is_left(shop, tmp_path)
+
+
+def nothing_is_left(shop: Path, folder: Path) -> None:
+    """Neither a fitted adapter nor a run."""
+    assert not list((shop / "cache").glob("adapters/*"))
+    assert not list(folder.iterdir())
+
+
 def test_top_k_is_a_labelled_lower_bound(server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path) -> None:
     """Beside the exact divergence of the same local models on the same prompts."""
     given = ("--negative", "model:unkind", "--positive", "model:kind", "--formats", "plain")

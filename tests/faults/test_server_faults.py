@@ -78,9 +78,9 @@ def whole(running: ModelServer, shop: Path) -> Undisturbed:
     return Undisturbed(content(shop / "whole"), items_done(shop / "whole"), len(asked), n_gate)
 
 
-def measure(server: ModelServer, folder: Path, shop: Path) -> CompletedProcess[str]:
-    """All three models behind the server. The same words each time, so that a run can go on."""
-    model = server.name("target", retries=2, timeout=2, concurrency=4)
+def measure(server: ModelServer, folder: Path, shop: Path, **client: float | str) -> CompletedProcess[str]:
+    """All three models behind the server. client: options of the address."""
+    model = server.name("target", **{"retries": 2, "timeout": 2, "concurrency": 4, **client})
     components = ("--negative", "model:#unkind", "--positive", "model:#kind")
     return said("measure", "--model", model, *components, *OPTIONS, "--out", str(folder), cwd=shop)
 
@@ -121,6 +121,25 @@ def test_faults_that_last_stop_the_run_and_it_goes_on(
     done = measure(server, folder, shop)
     assert done.returncode == 0, done.stderr
     assert content(folder) == whole.content
+
+
+def test_a_run_that_a_slow_server_stopped_goes_on_with_more_patience(
+    server: ModelServer, whole: Undisturbed, shop: Path, tmp_path: Path
+) -> None:
+    """How the server is asked is no part of what the run is; another model is."""
+    folder = tmp_path / "run"
+    server.faults, server.always = [None] * whole.before(0.5), "silence"
+    assert "server-timeout" in stopped(measure(server, folder, shop, timeout=0.3, retries=0))
+    before = items_done(folder)
+    assert 0 < before < whole.items
+    server.well()
+    done = measure(server, folder, shop, timeout=20, retries=7, concurrency=2)
+    assert done.returncode == 0, done.stderr
+    (_, rows), (_, expected) = json.loads(content(folder)), json.loads(whole.content)
+    assert rows == expected
+    again = measure(server, folder, shop, timeout=3)  # complete: nothing is asked
+    assert again.returncode == 0, again.stderr
+    assert "another specification (spec.model: " in refused(measure(server, folder, shop, tokenizer="other"))
 
 
 def test_a_server_that_is_down_at_the_start(

@@ -6,7 +6,7 @@ import pytest
 
 from beb.errors import BadSpec
 from beb.models.catalog import load_model
-from beb.models.server_address import ServerAddress, is_chat_api, is_served, parse_address
+from beb.models.server_address import ServerAddress, is_chat_api, is_served, parse_address, without_client_options
 
 
 def test_parts() -> None:
@@ -19,6 +19,21 @@ def test_parts() -> None:
     assert is_chat_api("openai:http://x")
     assert not is_chat_api("vllm:http://x")
     assert not is_served("org/name")
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("vllm:http://h:1?timeout=3&tokenizer=a/b&retries=0#m?timeout=3", "vllm:http://h:1?tokenizer=a/b#m?timeout=3"),
+        ("model:vllm:http://h:1?concurrency=3#m", "model:vllm:http://h:1#m"),
+        ("lora@vllm:http://h:1/v1?key=MINE", "lora@vllm:http://h:1/v1"),
+        ("openai:https://h?timeout=9#m", "openai:https://h#m"),
+        ("persona:Is it vllm:http://h?timeout=3", "persona:Is it vllm:http://h?timeout=3"),
+        ("./what?timeout=3", "./what?timeout=3"),
+    ],
+)
+def test_how_to_ask_is_no_part_of_which_model_it_is(name: str, left: str) -> None:
+    assert without_client_options(name) == left
 
 
 def test_a_key_is_sent_only_where_it_was_meant_to_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from beb.experiments.subjects import Places, Subjects, versions
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 from beb.models.hardware import Hardware
+from beb.models.server_address import without_client_options
 from beb.models.shelf import Shelf
 
 CHAT_EXTRA_TOKENS = 128  # template and question
@@ -210,7 +211,8 @@ def refuse_unfinished(experiment: Experiment[Any, Any, Any], store: Store) -> No
 
 def default_folder(experiment: str, spec: ModelSpec, *, quick: bool = False) -> Path:
     """runs/MODEL-BEHAVIOR[-EXPERIMENT] below the current folder, from the last parts of their names."""
-    names = [Path(name.replace(":", "-")).name or name for name in spec.named_after]
+    names = [without_client_options(name) for name in spec.named_after]
+    names = [Path(name.replace(":", "-")).name or name for name in names]
     tail = ("" if experiment == "measure" else f"-{experiment}") + ("-quick" if quick else "")
     return Path("runs") / ("-".join(re.sub(r"[^\w.-]+", "_", name) for name in names) + tail)
 

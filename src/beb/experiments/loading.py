@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from beb.behaviors.behavior import Behavior, Split
 from beb.behaviors.labels import load_labels
@@ -30,8 +30,11 @@ from beb.experiments.subjects import (
 )
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.scoring import require_shared_tokenizer
+from beb.models.scoring import require_distributions, require_shared_tokenizer
 from beb.worlds.catalog import get_world
+
+if TYPE_CHECKING:
+    from beb.models.huggingface import HuggingFaceModel
 
 TRAIN_STATEMENTS_FOR_THRESHOLD = 40
 ALIGNMENT_LENGTH = 2  # steps of the alignment for each step of a fitted component
@@ -66,11 +69,21 @@ def load_subjects(
     behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
     bare = load_named(base or spec.model, spec, places, notify)
     target = _led(bare, spec.lead)
+    if base is None:
+        refuse_for_server(spec, target)
     if check is not None:
         check(spec, target)
     if base is not None:
         target = _led(_further_aligned(target, spec, behavior, places, notify), spec.lead)
     return Loading(spec, places, notify, (base or spec.model, bare), target, behavior).subjects()
+
+
+def refuse_for_server(spec: RunSpec, *models: LanguageModel) -> None:
+    """Refuse models behind servers where whole distributions are asked for. Raises: NoDistribution."""
+    if spec.positive == "residual":
+        require_distributions(*models, purpose="--positive residual")
+    if spec.kl == "exact":
+        require_distributions(*models, purpose="--kl exact")
 
 
 def _further_aligned(
@@ -125,21 +138,19 @@ class Loading:
     def subjects(self) -> Subjects:
         spec, split = self.spec, self.behavior.split()
         labels = self.labels()
+        poles = {"negative": spec.negative, "positive": spec.positive}
+        if spec.positive == "residual":
+            del poles["positive"]
         # What is given is loaded before anything is fitted: a mistake in it is found at once.
-        given = {
-            pole: self.component(description, (), pole)
-            for pole, description in (("negative", spec.negative), ("positive", spec.positive))
-            if not _is_fitted(description) and (pole, description) != ("positive", "residual")
-        }
+        given = {pole: self.component(how, (), pole) for pole, how in poles.items() if not is_fitted(how)}
+        bases = {pole: self.base(how, pole) for pole, how in poles.items() if is_fitted(how)}
+        self.refuse_unfit({**given, **bases, "target": self.target})
         negative = given.get("negative") or self.component(spec.negative, split.train.negative, "negative")
         if spec.positive == "residual":
             make_positive = residual_maker(self.target, negative)
         else:
             positive = given.get("positive") or self.component(spec.positive, split.train.positive, "positive")
             make_positive = always(positive)
-        if spec.kl == "exact":  # refused now, not after hours of sampling
-            rest = {} if spec.positive == "residual" else {"positive": make_positive(None)}
-            self.refuse_inexact({"negative": negative, "target": self.target, **rest})
         self.notify("preparing the scorer", 0, 1)
         scorer = labels or self.scorer(negative, make_positive)
         statements, behavior = self.statements(split), self.behavior
@@ -158,9 +169,14 @@ class Loading:
         bare = load_named(name, spec, places, notify)
         return cls(spec, places, notify, (name, bare), _led(bare, spec.lead), behavior)
 
-    def refuse_inexact(self, models: Mapping[str, LanguageModel]) -> None:
-        """Refuse now, not after hours of sampling, models between which there is no exact divergence from P₋."""
-        require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
+    def refuse_unfit(self, models: Mapping[str, LanguageModel]) -> None:
+        """Refuse, before anything is fitted, models between which there is no such divergence from P₋ as is wanted.
+
+        models: by name, "negative" among them; for one that will be fitted, its base, which has the same tokenizer.
+        """
+        refuse_for_server(self.spec, *models.values())
+        if self.spec.kl == "exact":
+            require_shared_tokenizer(models, [("negative", name) for name in models if name != "negative"])
 
     def statements(self, split: Split) -> dict[str, Poles]:
         """Those of the gate: held-out ones, and training ones where the pair's threshold must be fitted."""
@@ -174,15 +190,12 @@ class Loading:
         return chosen
 
     def component(self, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
-        spec, target = self.spec, self.target
-        if description.startswith(FITTED_ON):
-            name = description.removeprefix(FITTED_ON)
-            target = _led(load_named(name, spec, self.places, self.notify), spec.lead)
-        elif description != "lora":
+        spec = self.spec
+        if not is_fitted(description):
             from beb.models.components import load_component
 
             component = load_component(
-                target,
+                self.target,
                 description,
                 dtype=spec.dtype,
                 offline=self.places.offline,
@@ -192,15 +205,9 @@ class Loading:
             # Another checkpoint reads the text after the same opening as the target.
             return _led(component, spec.lead) if description.startswith("model:") else component
         from beb.models.adapters import lora_component
-        from beb.models.huggingface import HuggingFaceModel
         from beb.models.training import AdapterSpec, fit_adapter
 
-        if not isinstance(target, HuggingFaceModel):
-            raise BadSpec(
-                f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is a "
-                f"{target.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
-                "server, model:#NAME"
-            )
+        target = self.base(description, pole)
         adapter = AdapterSpec(
             rank=spec.adapter_rank,
             steps=spec.adapter_steps,
@@ -216,6 +223,22 @@ class Loading:
             progress=lambda done, total: self.notify(f"fitting the {pole} component", done, total),
         )
         return lora_component(target, path, name=f"LoRA adapter fitted on {len(statements)} {pole} statements")
+
+    def base(self, description: str, pole: str) -> HuggingFaceModel:
+        """What a component is fitted on. Raises: BadSpec if it has no weights here."""
+        from beb.models.huggingface import HuggingFaceModel
+
+        model = self.target
+        if description.startswith(FITTED_ON):
+            name = description.removeprefix(FITTED_ON)
+            model = _led(load_named(name, self.spec, self.places, self.notify), self.spec.lead)
+        if not isinstance(model, HuggingFaceModel):
+            raise BadSpec(
+                f"--{pole} {description} fits an adapter, which needs local weights; {model.info.name} is a "
+                f"{model.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
+                "server, model:#NAME"
+            )
+        return model
 
     def scorer(self, negative: LanguageModel, make_positive: MakePositive) -> Scorer:
         spec = self.spec
@@ -238,5 +261,6 @@ class Loading:
         return None
 
 
-def _is_fitted(description: str) -> bool:
+def is_fitted(description: str) -> bool:
+    """Whether a component is an adapter that the run fits."""
     return description == "lora" or description.startswith(FITTED_ON)

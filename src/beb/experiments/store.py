@@ -16,6 +16,7 @@ from typing import Any
 
 from beb.errors import BadSpec, SpecChanged, StoreBusy, StoreDamaged, StoreError, StoreFull
 from beb.experiments import schema
+from beb.models.server_address import without_client_options
 
 RUN_FILE = "run.sqlite"
 LOCK_FILE = "run.lock"
@@ -231,14 +232,28 @@ class Store:
         return [row[1] for row in sorted((r for r in info if r[5]), key=lambda r: r[5])]
 
     def refuse_changes(self, meta: Mapping[str, Any]) -> None:
-        """Raise SpecChanged with the differences if a key of `meta` is not what the run was made with."""
+        """Raise SpecChanged with the differences if a key of `meta` is not what the run was made with.
+
+        How a server is asked (how often, how long, how much at once) may change: the rows are the same.
+        """
         old = self.meta()
-        changes = differences({key: old.get(key) for key in meta}, meta)
+        changes = differences(_of_rows({key: old.get(key) for key in meta}), _of_rows(meta))
         if changes:
             raise SpecChanged(
                 f"{self.folder} holds a run with another specification ({'; '.join(changes)}); "
                 "use the same options, or another --out"
             )
+
+
+def _of_rows(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines the rows, without the options of servers' clients in the specification."""
+    return {key: _without_client_options(value) if key == "spec" else value for key, value in meta.items()}
+
+
+def _without_client_options(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_client_options(each) for key, each in value.items()}
+    return without_client_options(value) if isinstance(value, str) else value
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -12,8 +12,8 @@ DEVICES = "auto, cpu, cuda, cuda:N, cuda:all or mps"
 SMALLEST_BUDGET = 64 * 2**20
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(all|\d{1,3}))?")
-_SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)\s*([MGT])(?:iB)?", re.IGNORECASE)
-_POWERS = {"M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([KMGT])(?:iB)?", re.IGNORECASE)
+_POWERS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Hardware:
         if not _DEVICE.fullmatch(self.device):
             raise BadSpec(f"device {self.device!r} is none of {DEVICES}")
         if self.memory_budget is not None and self.memory_budget < SMALLEST_BUDGET:
-            raise BadSpec(f"a memory budget of {self.memory_budget} bytes is too small; give at least 64MiB")
+            raise BadSpec(f"a memory budget of {_shown(self.memory_budget)} is too small; give at least 64MiB")
 
     @classmethod
     def given(cls, device: str | None, memory_budget: str | None) -> Hardware:
@@ -47,11 +47,20 @@ class Hardware:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as "512MiB" or "1.5GiB" (powers of 1024; M, G and T are short for MiB, GiB and TiB).
+    """Bytes of a size such as "512MiB" or "1.5GiB" (powers of 1024; K, M, G and T are short for KiB, MiB, GiB and TiB).
 
     Raises: BadSpec.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise BadSpec(f"memory budget {text!r} is no size; give a number and a unit, for example 512MiB or 2GiB")
+        raise BadSpec(
+            f"memory budget {text!r} is no size; give a number and a unit, for example 512MiB or 2GiB, and at least 64MiB"
+        )
     return int(float(match[1]) * _POWERS[match[2].upper()])
+
+
+def _shown(size: int) -> str:
+    for unit, power in reversed(_POWERS.items()):
+        if size >= power:
+            return f"{size / power:.4g}{unit}iB"
+    return f"{size} bytes"

@@ -13,6 +13,9 @@ from beb.errors import BadSpec
 VLLM, OPENAI = "vllm:", "openai:"
 FORM = "vllm:http://HOST:PORT#NAME"
 _OPTIONS = "tokenizer, concurrency, timeout, retries, key"
+_OF_CLIENT = ("concurrency", "timeout", "retries", "key")
+"""Options that say how to ask, not what is asked."""
+_BEFORE = re.compile(r"(?:model:|lora@)?\s*(?:vllm:|openai:)")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPENAI_HOST = "api.openai.com"
 
@@ -82,6 +85,16 @@ def parse_address(name: str) -> ServerAddress:
     served: Literal["vllm", "openai"] = "vllm" if kind == "vllm" else "openai"
     options.setdefault("key", _default_key(served, parts.hostname))
     return ServerAddress(served, base, parts.fragment, **options)
+
+
+def without_client_options(name: str) -> str:
+    """A model's or component's name less what does not tell which model it is; any other text as it is."""
+    if not _BEFORE.match(name):
+        return name
+    address, mark, model = name.partition("#")
+    base, _, query = address.partition("?")
+    kept = "&".join(each for each in query.split("&") if each and each.partition("=")[0] not in _OF_CLIENT)
+    return f"{base}{'?' * bool(kept)}{kept}{mark}{model}"
 
 
 def _default_key(kind: str, host: str) -> str:

@@ -14,7 +14,7 @@ from beb.experiments.chat_api.record import ChatApiRecord
 from beb.experiments.chat_api.spec import ChatApiSpec
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, default_folder, refuse_short_model, run_experiment
-from beb.experiments.loading import FITTED_ON, Loading
+from beb.experiments.loading import FITTED_ON, Loading, is_fitted
 from beb.experiments.plan import (
     PROMPTS_PER_RESPONSE,
     Condition,
@@ -119,13 +119,13 @@ def load_chat_subjects(spec: ChatApiSpec, places: Places, notify: Progress) -> C
     notify("loading the components", 0, 1)
     loading = Loading.standing_on(_own_name(spec.negative), spec, places, notify, behavior)
     labels, split = loading.labels(), behavior.split()
+    if spec.has_positive:  # refused now, before anything is fitted
+        loading.refuse_unfit({pole: _stand_in(loading, pole) for pole in ("negative", "positive")})
     negative = _component(loading, spec.negative, split.train.negative, "negative")
     refuse_short_model(spec, negative)
     positive: LanguageModel = negative
     if spec.has_positive:
         positive = _component(loading, spec.positive, split.train.positive, "positive")
-        if spec.kl == "exact":
-            loading.refuse_inexact({"negative": negative, "positive": positive})
     notify("preparing the scorer", 0, 1)
     scorer = labels or loading.scorer(negative, lambda _: positive)
     statements: dict[str, Poles] = loading.statements(split) if spec.has_positive else {}
@@ -144,6 +144,12 @@ def load_chat_subjects(spec: ChatApiSpec, places: Places, notify: Progress) -> C
 
 def _own_name(description: str) -> str:
     return description.removeprefix(FITTED_ON).removeprefix("model:").strip()
+
+
+def _stand_in(loading: Loading, pole: str) -> LanguageModel:
+    """The component, or, if it has yet to be fitted, its base."""
+    description: str = getattr(loading.spec, pole)
+    return loading.base(description, pole) if is_fitted(description) else _component(loading, description, (), pole)
 
 
 def _component(loading: Loading, description: str, statements: tuple[str, ...], pole: str) -> LanguageModel:
