@@ -50,7 +50,7 @@ def test_sizes(text: str, n_bytes: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "2", "GiB", "2GB", "-1GiB", "nan GiB", "1e3MiB", "2 GiB 3", "9" * 400 + "GiB"])
 def test_nonsense_is_no_size(text: str) -> None:
-    with pytest.raises(BadSpec, match="no size; give a number and a unit, for example 512MiB") as raised:
+    with pytest.raises(BadSpec, match="no size; give a number and a unit, as 512MiB") as raised:
         parse_size(text)
     assert "\n" not in str(raised.value)
 
