@@ -85,7 +85,7 @@ def _further_aligned(
     from beb.models.training import AdapterSpec
 
     if not isinstance(base, HuggingFaceModel):
-        raise BadSpec(f"{spec.model!r} needs a model with local weights; {base.info.name} is a {base.info.kind}")
+        raise BadSpec(f"{spec.model!r} needs a model with local weights; {base.info.name} is {base.info.kind_in_words}")
     adapter = AdapterSpec(
         rank=spec.adapter_rank,
         steps=ALIGNMENT_LENGTH * spec.adapter_steps,
@@ -197,9 +197,9 @@ class Loading:
 
         if not isinstance(target, HuggingFaceModel):
             raise BadSpec(
-                f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is a "
-                f"{target.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
-                "server, model:#NAME"
+                f"--{pole} {description} fits an adapter, which needs local weights; {target.info.name} is "
+                f"{target.info.kind_in_words}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of "
+                "the same server, model:#NAME"
             )
         adapter = AdapterSpec(
             rank=spec.adapter_rank,
