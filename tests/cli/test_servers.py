@@ -99,6 +99,17 @@ def test_exact_divergence_is_refused_before_any_work(
     code, _, err = beb(*measured(*residual, model=server.name("target"), out=tmp_path / "run"))
     assert code == 3
     assert "--positive residual" in err
+    assert "--positive model:#NAME" in err
+    assert "take --kl" not in err  # that was given
+
+
+@pytest.mark.parametrize("command", [("personas",), ("probe", "--behavior", "./verbs")])
+def test_commands_for_local_weights_say_what_the_model_is(
+    server: ModelServer, beb: Callable[..., Outcome], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    code, _, err = beb(*command, "--model", server.name("target"), "--offline", "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "is a served model" in err
 
 
 @pytest.mark.parametrize("command", ["measure", "guardrail", "converse", "best-of"])

@@ -17,7 +17,7 @@ from beb.experiments.measurement import AlphaReadings, Measurement
 from beb.report.measure_findings import findings
 from beb.report.rounding import with_interval
 from beb.report.tables import PLAIN_PREMISES, alpha_rows, assumption_rows, bound_rows, key_figures, qualities
-from beb.report.wording import halving_text, warnings
+from beb.report.wording import halving_text, notes, warnings
 
 from .factory import PROMPTS, estimate, make_measurement, make_meta
 
@@ -268,3 +268,13 @@ def test_a_plateau_below_the_cap_is_named_for_what_stands_in_its_place() -> None
         limits = dataclasses.replace(m.alpha.limits, low=m.alpha.plateau.log_inverse_alpha.value + low)
         other = make_measurement(alpha=dataclasses.replace(m.alpha, limits=limits))
         assert bound_rows(other)[0].reading == label
+
+
+def test_a_note_that_begins_with_a_name_keeps_its_letters() -> None:
+    said = ["vllm:http://host:8000#m: the server's word", "org/model is merged", "exact ones", "Done."]
+    assert notes(said) == (
+        "vllm:http://host:8000#m: the server's word.",
+        "org/model is merged.",
+        "Exact ones.",
+        "Done.",
+    )

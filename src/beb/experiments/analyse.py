@@ -20,18 +20,14 @@ from beb.experiments.behavior_curves import CurveWithRows, behavior_curves, comp
 from beb.experiments.bounds import BoundInputs, assumptions, bound_reports
 from beb.experiments.converse_bound import converse_reports
 from beb.experiments.gate import gate
+from beb.experiments.lower_bounds import labelled
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, Measurement
-from beb.experiments.notes import context_notes, divergence_notes, format_notes, labelled, model_notes
+from beb.experiments.notes import context_notes, divergence_notes, format_notes, model_notes
 from beb.experiments.precision import precision
 from beb.experiments.predictions import predictions
 from beb.experiments.setting import NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
-
-_DIVERGENCES = {
-    "beta": ("negative", "positive"), "beta_prime": ("positive", "negative"), "kl_to_target": ("negative", "target"),
-}  # fmt: skip
-"""KL(p‖q) by the curve that shows it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,15 +62,11 @@ def analyse_measure(store: Store) -> Measurement:
     positive = prompt_arrays(store, "positive", setting.spec.sentences)
     ratios = LogRatios.of(negative, positive)
     curves = _divergence_curves(negative, positive, ratios, setting)
-    if setting.spec.kl == "top-k":
-        curves |= {name: labelled(curves[name], store, p, q) for name, (p, q) in _DIVERGENCES.items()}
     components = tuple(
         component_curve(arrays, name, setting) for name, arrays in (("P₋ itself", negative), ("P₊ itself", positive))
     )
     behavior = behavior_curves(store, negative, positive, setting)
     alpha = _alpha(negative, ratios, behavior, components[0], setting)
-    if setting.spec.kl == "top-k":
-        alpha = replace(alpha, line=_labelled_line(alpha.line, store))
     key = _key_figures(curves, components[0].curve)
     stated = assumptions(key, alpha, _variance_trend(ratios, setting), setting)
     shown = tuple(each.curve for each in behavior)
@@ -132,16 +124,19 @@ def _alpha(
     return AlphaReadings(
         cap=cap(ratios.evidence, setting.lengths_after),
         plateau=rest,
-        line=line_reading(negative.kl["target"], level=setting.level),
+        line=_labelled_line(line_reading(negative.kl["target"], level=setting.level), negative),
         behavior=logistic_fits(behavior, own, setting),
         limits=mixture_limits(ratios.evidence, ratios.negative),
     )
 
 
-def _labelled_line(line: LineReading, store: Store) -> LineReading:
+def _labelled_line(line: LineReading, negative: PromptArrays) -> LineReading:
     """The straight line, whose points are KL(P₋‖P)."""
-    value, beta = (labelled(each, store, "negative", "target") for each in (line.log_inverse_alpha, line.beta))
-    return replace(line, log_inverse_alpha=value, beta=beta)
+    method = negative.lower_bounds.get("target", "")
+    value, beta = (labelled(each, method) for each in (line.log_inverse_alpha, line.beta))
+    return replace(
+        line, log_inverse_alpha=value, beta=beta, ratio=None if line.ratio is None else labelled(line.ratio, method)
+    )
 
 
 def _variance_trend(ratios: LogRatios, setting: MeasureSetting) -> Estimate:
@@ -168,16 +163,19 @@ def _divergence_curves(
     # A Monte Carlo divergence of one prompt may be negative; an exact one cannot.
     limits = (0.0, np.inf) if setting.spec.kl == "exact" else None
     means = {
-        "beta": negative.kl["positive"],
-        "beta_prime": positive.kl["negative"],
-        "kl_to_target": negative.kl["target"],
+        "beta": (negative, "positive"),
+        "beta_prime": (positive, "negative"),
+        "kl_to_target": (negative, "target"),
     }
     curves = {
-        name: mean_band(
-            values, setting.lengths_before, level=setting.level, rng=setting.rng(name), unit=NATS_PER_SENTENCE,
-            bounds=limits, name=name,
+        name: labelled(
+            mean_band(
+                arrays.kl[q], setting.lengths_before, level=setting.level, rng=setting.rng(name),
+                unit=NATS_PER_SENTENCE, bounds=limits, name=name,
+            ),
+            arrays.lower_bounds.get(q, ""),
         )
-        for name, values in means.items()
+        for name, (arrays, q) in means.items()
     }  # fmt: skip
     for name, log_ratio in (("sigma2", ratios.negative), ("sigma2_positive", ratios.positive)):
         curves[name] = variance_band(log_ratio, setting.lengths_after, level=setting.level, rng=setting.rng(name))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beb.errors import TooFewPrompts
+from beb.experiments.lower_bounds import LOWER_BOUND
 from beb.experiments.spec import MIN_PROMPTS
 from beb.experiments.store import Store
 from beb.interfaces.scorer import Score
@@ -24,6 +25,7 @@ class PromptArrays:
     prompts: (n_prompts,) indices. log_p: component -> (n_prompts, N) nats per sentence.
     kl: component q -> (n_prompts, N) KL(source‖q) in nats per sentence.
     behavior: (n_prompts, N) B of each sentence, NaN where scoring failed. predicted: its class, -1 where failed.
+    lower_bounds: component q -> method of KL(source‖q), where it is a lower bound of the divergence only.
     """
 
     prompts: NDArray[np.int64]
@@ -31,6 +33,7 @@ class PromptArrays:
     kl: dict[str, Floats]
     behavior: Floats
     predicted: NDArray[np.int64]
+    lower_bounds: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def prompt_arrays(store: Store, source: str, n_sentences: int) -> PromptArrays:
         _by_name(kl_rows, "q", "sentence_kl_nats", index, n_sentences),
         behavior,
         predicted,
+        {row["q"]: row["method"] for row in kl_rows if row["method"].startswith(LOWER_BOUND)},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from beb.estimate.distinguishability import largest
 from beb.estimate.means import row_means
 from beb.estimate.mixture_limits import MixtureLimits
 from beb.experiments.arrays import Floats, PromptArrays
+from beb.experiments.lower_bounds import carried, labelled, mark, unlimited
 from beb.experiments.measurement import AlphaReadings, BehaviorCurve, BoundReport
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, AnySetting
 from beb.experiments.verdicts import excluded
@@ -34,7 +35,7 @@ class BoundInputs:
 
     kl: (n_prompts, N) KL(P₋‖P₊) per sentence. kl_to_target: (n_prompts, N) KL(P₋‖P). evidence, log_ratio:
     (n_prompts, N) cumulative, nats. predicted: (n_prompts, N) class of each sentence, -1 where not scored.
-    behavior: (n_prompts, N) B of each sentence.
+    behavior: (n_prompts, N) B of each sentence. lower_bounds: component q -> method of KL(P₋‖q) where it is one only.
     """
 
     kl: Floats
@@ -43,13 +44,19 @@ class BoundInputs:
     log_ratio: Floats
     predicted: NDArray[np.int64]
     behavior: Floats
+    lower_bounds: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, negative: PromptArrays, evidence: Floats, log_ratio: Floats) -> BoundInputs:
         """From the scored prompts of P₋."""
         return cls(
-            negative.kl["positive"], negative.kl["target"], evidence, log_ratio, negative.predicted, negative.behavior
-        )
+            negative.kl["positive"], negative.kl["target"], evidence, log_ratio, negative.predicted, negative.behavior,
+            negative.lower_bounds,
+        )  # fmt: skip
+
+    def as_read(self, name: str, reading: Estimate) -> Estimate:
+        """A reading of log 1/α, whose method says so if it is made of divergences that are lower bounds."""
+        return labelled(reading, "" if name == PLATEAU else self.lower_bounds.get("target", ""))
 
 
 def assumptions(
@@ -58,7 +65,7 @@ def assumptions(
     """The premises of Theorems 1 and 5 with what was measured for each, by name; of Theorem 1 alone without σ²."""
     tested = f"n ≤ {setting.spec.sentences}"
     beta, gamma = key["beta"], key["gamma"]
-    distinct = f"β = {text(beta)} nats per sentence, over {tested} from prompts of P₋"
+    distinct = f"β = {text(beta)} nats per sentence{mark(beta)}, over {tested} from prompts of P₋"
     similar = f"slope of Varₙ/n = {text(trend)} nats² per sentence², over {tested}"
     bounded = f"a supremum over all prompts cannot be measured; over tested prompts γ = {text(gamma)}"
     return {
@@ -131,11 +138,10 @@ def bound_reports(
         measured = joint.arguments
         if measured["beta"].value <= 0:
             continue
-        first = propagate(
-            single_prompt, {key: measured[key] for key in measured if key != "sigma2"}, {"epsilon": epsilon}
-        )
+        model = {key: measured[key] for key in measured if key != "sigma2"}
+        first = carried(propagate(single_prompt, model, {"epsilon": epsilon}), model)
         fifth = propagate(random_prompt, measured, {"epsilon": epsilon, "delta": setting.spec.delta})
-        for found in (first, fifth):
+        for found in (first, carried(fifth, measured)):
             premises = tuple(stated[premise] for premise in found.bound.assumptions)
             cannot_be = excluded(measured["log_inverse_alpha"], alpha.limits)
             reports.append(BoundReport(name, found, premises, observed, cannot_be))
@@ -165,10 +171,13 @@ class JointInputs:
 
 
 def measured_inputs(inputs: BoundInputs, alpha: AlphaReadings, setting: AnySetting) -> dict[str, JointInputs]:
-    """log 1/α, β, σ² and γ of Theorems 1 and 5 for each reading of α; half of the error probability is γ's."""
+    """log 1/α, β, σ² and γ of Theorems 1 and 5 for each reading of α; half of the error probability is γ's.
+
+    Where KL(P₋‖P₊) is a lower bound there is no upper limit of β: that of the bound says nothing of the divergence.
+    """
     level = 1 - (1 - setting.level) / 2
     gamma = replace(gamma_over_prompts(inputs, level, setting), level=setting.level)
-    found = {}
+    found, bounded = {}, inputs.lower_bounds.get("positive", "")
     for name, intercept in intercepts(inputs, alpha, setting).items():
         box = joint_box(
             {"beta": inputs.kl, "alpha": intercept[:, None]},
@@ -177,12 +186,14 @@ def measured_inputs(inputs: BoundInputs, alpha: AlphaReadings, setting: AnySetti
             rng=setting.rng(f"bounds {name}"),
         )
         arguments = {
-            "log_inverse_alpha": within_mixture(name, of_box(box, "alpha", min, "nats"), alpha.limits),
-            "beta": of_box(box, "beta", min, NATS_PER_SENTENCE),
+            "log_inverse_alpha": inputs.as_read(
+                name, within_mixture(name, of_box(box, "alpha", min, "nats"), alpha.limits)
+            ),
+            "beta": unlimited(of_box(box, "beta", min, NATS_PER_SENTENCE), bounded),
             "sigma2": of_box(box, "sigma2", max, "nats² per sentence"),
         }
         arguments = {key: replace(estimate, level=setting.level) for key, estimate in arguments.items()}
-        found[name] = JointInputs({**arguments, "gamma": gamma}, curve_of_box(box, "beta", setting))
+        found[name] = JointInputs({**arguments, "gamma": gamma}, unlimited(curve_of_box(box, "beta", setting), bounded))
     return found
 
 

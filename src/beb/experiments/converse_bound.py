@@ -14,6 +14,7 @@ from beb.estimate.distinguishability import smallest
 from beb.estimate.prior import line_reading, plateau
 from beb.experiments.arrays import PromptArrays
 from beb.experiments.bounds import PLATEAU, BoundInputs, behavior_band, gamma_over_prompts, text, within_mixture
+from beb.experiments.lower_bounds import carried
 from beb.experiments.measurement import AlphaReadings, BoundReport
 from beb.experiments.setting import MeasureSetting
 from beb.experiments.verdicts import excluded
@@ -45,7 +46,7 @@ def converse_reports(
     for name, measured in by_reading.items():
         fixed = {"max_log_ratio_per_sentence": most, "epsilon": setting.spec.epsilon}
         try:
-            bound = propagate(converse, measured, fixed)
+            bound = carried(propagate(converse, measured, fixed), measured)
         except NoBound:
             continue
         premises = tuple(stated[premise] for premise in bound.bound.assumptions)
@@ -73,7 +74,7 @@ def family_inputs(
     }
     found = {}
     for name, reading in readings.items():
-        as_used = within_mixture(name, reading, alpha.limits)
+        as_used = inputs.as_read(name, within_mixture(name, reading, alpha.limits))
         measured = {"log_inverse_alpha": as_used, "gamma": gamma, "behavior_floor_positive": floor}
         found[name] = {key: replace(each, level=setting.level) for key, each in measured.items()}
     return found

@@ -98,7 +98,7 @@ def _further_aligned(
     from beb.models.training import AdapterSpec
 
     if not isinstance(base, HuggingFaceModel):
-        raise BadSpec(f"{spec.model!r} needs a model with local weights; {base.info.name} is a {base.info.kind}")
+        raise BadSpec(f"{spec.model!r} needs a model with local weights; {base.info.name} is {base.info.kind_in_words}")
     adapter = AdapterSpec(
         rank=spec.adapter_rank,
         steps=ALIGNMENT_LENGTH * spec.adapter_steps,
@@ -234,8 +234,8 @@ class Loading:
             model = _led(load_named(name, self.spec, self.places, self.notify), self.spec.lead)
         if not isinstance(model, HuggingFaceModel):
             raise BadSpec(
-                f"--{pole} {description} fits an adapter, which needs local weights; {model.info.name} is a "
-                f"{model.info.kind}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
+                f"--{pole} {description} fits an adapter, which needs local weights; {model.info.name} is "
+                f"{model.info.kind_in_words}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
                 "server, model:#NAME"
             )
         return model

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beb.experiments import schema
-from beb.experiments.notes import LOWER_BOUND
+from beb.experiments.lower_bounds import LOWER_BOUND
 from beb.experiments.store import Rows
 from beb.interfaces.given_tokens import ScoresGivenTokens
 from beb.interfaces.language_model import Failure, LanguageModel, TokenIds, sentence_spans

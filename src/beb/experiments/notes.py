@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
-
-from beb.core.estimate import Band, Estimate
-from beb.experiments.store import Store
-
-LOWER_BOUND = "lower bound from the"
-"""Begins the method of a divergence that is one, and stands in the method of every number that is made of it."""
-
-AnyNumber = TypeVar("AnyNumber", Band, Estimate)
+from typing import Any
 
 
 def model_notes(meta: Mapping[str, Any]) -> list[str]:
@@ -47,15 +38,3 @@ def format_notes(asked: Sequence[str], measured: Sequence[str]) -> list[str]:
     """Formats that the target cannot be asked in."""
     dropped = [name for name in asked if name not in measured]
     return [f"no {', '.join(dropped)} format: the target has no chat template"] if dropped else []
-
-
-def labelled(number: AnyNumber, store: Store, p: str, q: str) -> AnyNumber:
-    """A number made of KL(p‖q) of the prompts of p, whose method says so if the divergence is a lower bound."""
-    methods = {row["method"] for row in store.rows("prompt_divergences", source=p, p=p, q=q)}
-    told = sorted(method for method in methods if method.startswith(LOWER_BOUND))
-    return replace(number, method=f"{told[0]}; {number.method}") if told else number
-
-
-def is_lower_bound(number: Estimate | Band) -> bool:
-    """Whether a number is made of divergences that are lower bounds."""
-    return LOWER_BOUND in number.method

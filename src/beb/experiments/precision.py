@@ -10,6 +10,7 @@ from beb.core.estimate import Estimate
 from beb.errors import EstimateError
 from beb.estimate.checks import Bounds
 from beb.estimate.power import EVERYWHERE, prompts_to_halve
+from beb.experiments.lower_bounds import is_lower_bound
 from beb.experiments.measurement import AlphaReadings, BoundReport
 from beb.experiments.setting import BEHAVIOR_LIMITS, MeasureSetting
 
@@ -60,7 +61,8 @@ def precision(
     for report in bounds:
         theorem = report.bound.bound.theorem
         for form, estimate in (("paper's form", report.bound.paper), ("sharp form", report.bound.sharp)):
-            if estimate is not None:
+            if estimate is not None and not (is_lower_bound(estimate) and math.isfinite(estimate.width)):
+                # From a lower bound of β the interval begins at 0, however many prompts there are.
                 # Half of the error is γ's; β and log 1/α or σ² share the rest over all lengths.
                 columns = 2 * 2 * setting.spec.sentences
                 printed[f"{theorem} by the {report.reading}, {form}"] = _Printed(

@@ -184,7 +184,10 @@ def residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositi
 
     Raises: NoDistribution where one of the two tells no next-token distribution.
     """
-    require_distributions(target, negative, purpose="--positive residual")
+    require_distributions(
+        target, negative, purpose="--positive residual",
+        instead="no --kl changes that: give --positive model:#NAME (of the same server), persona:TEXT or lora@MODEL",
+    )  # fmt: skip
 
     def make(log_inverse_alpha: float | None) -> LanguageModel:
         if log_inverse_alpha is None:

@@ -29,6 +29,7 @@ from beb.experiments.arrays import Floats, prompt_arrays
 from beb.experiments.best_of.theorem import worst_gamma
 from beb.experiments.bounds import BoundInputs, at_least_zero, intercepts, measured_inputs, of_box, within_mixture
 from beb.experiments.converse_bound import family_inputs, largest_log_ratio
+from beb.experiments.lower_bounds import carried, unlimited
 from beb.experiments.measurement import Measurement
 from beb.experiments.setting import NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
@@ -118,6 +119,11 @@ def measure_inputs(store: Store, m: Measurement) -> WhatIfInputs | None:
     for name, joint in measured_inputs(inputs, m.alpha, setting).items():
         means = {"beta": inputs.kl, "alpha": lines[name][:, None], "beta_prime": positive.kl["negative"]}
         back = _back(name, means, ratios.positive, m, setting)
+        back |= {
+            "log_inverse_alpha": inputs.as_read(name, back["log_inverse_alpha"]),
+            "beta": unlimited(back["beta"], inputs.lower_bounds.get("positive", "")),
+            "beta_prime": unlimited(back["beta_prime"], positive.lower_bounds.get("negative", "")),
+        }
         gamma = joint.arguments["gamma"]
         readings[name] = ReadingInputs(
             joint.arguments, {**back, "gamma": gamma}, joint.curve, family={**family[name], FAMILY_ARGUMENT: limit},
@@ -169,7 +175,7 @@ def recompute(inputs: WhatIfInputs, reading: ReadingInputs, at: Settings) -> dic
     for key in inputs.shown:
         function, measured, fixed = asked[key]()
         try:
-            found[key] = propagate(function, measured, {"epsilon": at.epsilon, **fixed})
+            found[key] = carried(propagate(function, measured, {"epsilon": at.epsilon, **fixed}), measured)
         except NoBound:
             found[key] = None
     return found

@@ -14,7 +14,7 @@ TokenIds = tuple[int, ...]
 class ModelInfo:
     """What identifies a model and says what it can do.
 
-    name: as the user would recognise it. kind: "checkpoint", "lora", "persona", "residual", "world".
+    name: as the user would recognise it. kind: "checkpoint", "lora", "persona", "residual", "served", "world".
     fingerprint: hash of everything that determines its probabilities. tokenizer: hash of the tokenizer.
     context: what stands before the first sentence, in words (for example "start token only").
     context_length: tokens, start context included. dtype: of the weights. remark: what a reader must know of it, or "".
@@ -30,6 +30,13 @@ class ModelInfo:
     context: str
     has_chat_template: bool
     remark: str = ""
+
+    @property
+    def kind_in_words(self) -> str:
+        """The kind with its article, as a message says it."""
+        words = {"lora": "an adapter", "residual": "a residual component", "served": "a served model",
+                 "world": "an exact world"}  # fmt: skip
+        return words.get(self.kind, f"a {self.kind}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def chat_turns(model: LanguageModel) -> ChatTurns:
     from beb.models.huggingface import HuggingFaceModel
 
     if not isinstance(model, HuggingFaceModel):
-        raise NoChatTemplate(f"{name} ({model.info.kind}) does not show its chat template; {OFFER}")
+        raise NoChatTemplate(f"{name} ({model.info.kind_in_words}) does not show its chat template; {OFFER}")
     before, rest = _split(_rendered(model.tokenizer, name), _SENTINELS[0], name)
     replied, rest = _split(rest, _SENTINELS[1], name)
     again, after = _split(rest, _SENTINELS[2], name)

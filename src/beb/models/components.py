@@ -60,8 +60,8 @@ def load_component(
         if not isinstance(target, HuggingFaceModel):
             beside = "; a LoRA module of its server is model:#NAME" if isinstance(target, ServedModel) else ""
             raise BadSpec(
-                f"component {description!r} needs a checkpoint as target, not {target.info.name} ({target.info.kind})"
-                f"{beside}"
+                f"component {description!r} needs a checkpoint as target, not {target.info.name} "
+                f"({target.info.kind_in_words}){beside}"
             )
         return persona_component(target, rest) if kind == "persona" else _lora(target, rest)
     raise BadSpec(f"component {description!r} is none of: {FORMS}")

@@ -151,7 +151,10 @@ def require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: S
     Raises: TokenizerMismatch, NoDistribution, with the reason and what to do instead.
     """
     for p, q in divergences:
-        require_distributions(models[p], models[q], purpose=f"exact KL({p} ‖ {q})")
+        require_distributions(
+            models[p], models[q], purpose=f"exact KL({p} ‖ {q})",
+            instead="take --kl monte-carlo or --kl top-k (a lower bound)",
+        )  # fmt: skip
         first, second = models[p].info, models[q].info
         if first.tokenizer != second.tokenizer or first.vocabulary_size != second.vocabulary_size:
             raise TokenizerMismatch(
@@ -161,14 +164,17 @@ def require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: S
             )
 
 
-def require_distributions(*models: LanguageModel, purpose: str) -> None:
-    """Refuse models behind a server where whole next-token distributions are needed. Raises: NoDistribution."""
+def require_distributions(*models: LanguageModel, purpose: str, instead: str) -> None:
+    """Refuse models behind a server where whole next-token distributions are needed.
+
+    instead: what to give, so that they are not. Raises: NoDistribution.
+    """
     for model in models:
         if isinstance(model, ScoresGivenTokens):
             raise NoDistribution(
                 f"{purpose} needs the probability of every token of the vocabulary, and the server of "
-                f"{model.info.name} tells those of given tokens and the most probable ones only; take "
-                "--kl monte-carlo or --kl top-k (a lower bound), or load the model locally"
+                f"{model.info.name} tells those of given tokens and the most probable ones only; {instead}, "
+                "or load the model locally"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from beb.core.estimate import Band, Estimate
 from beb.experiments.chat_api.record import ChatApiRecord
+from beb.experiments.lower_bounds import mark
 from beb.experiments.measurement import BehaviorCurve
 from beb.experiments.setting import BEHAVIOR_LIMITS
 from beb.experiments.store import Store
@@ -12,7 +13,7 @@ from beb.report.inert import one_line
 from beb.report.page import Page, Section, Table
 from beb.report.record import sampled_texts
 from beb.report.rounding import count_text, fixed, with_interval
-from beb.report.wording import CONDITIONS, Finding, mark, notes
+from beb.report.wording import CONDITIONS, Finding, notes
 
 LEDE = "How do prompts written by an ill-behaved model change what this chat API answers?"
 TERMS = (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from beb.core.estimate import Band, Estimate
 from beb.experiments.compare.record import ComparedRun, Comparison, Part, RunComparison
+from beb.experiments.lower_bounds import is_lower_bound, mark, mark_derived
 from beb.report.chart import Chart, Style
 from beb.report.figures import SENTENCES
 from beb.report.inert import one_line
@@ -29,7 +30,7 @@ PARTS: Mapping[Part, tuple[str, str]] = {
     "beta": ("Is β higher?", "alignment raises β"),
 }
 CHANGE = "change-"  # begins the keys of the figures of what changed
-_NOT_IDENTIFIED = "not identified"
+_NOT_IDENTIFIED, _NOT_MEASURED = "not identified", "not measured"
 _STYLES = (
     Style("negative", marker="circle", width=2.5), Style("positive", marker="square"),
     Style("theory", marker="diamond", dash="dash"), Style("other", marker="triangle-up", dash="dashdot"),
@@ -143,8 +144,8 @@ def _verdict_section(index: int, c: Comparison, found: RunComparison) -> Section
 def _difference_section(index: int, first: ComparedRun, found: RunComparison) -> Section:
     columns = ("Quantity", one_line(first.label, 40), one_line(found.label, 40), "Change", "Unit", "Prompts")
     rows = tuple(
-        (each.quantity, _value_text(each.before), _value_text(each.after), _change_text(each.difference),
-         each.difference.unit, f"{each.pairing}, {each.difference.n:,}")
+        (each.quantity, _side_text(each.key, each.before), _side_text(each.key, each.after),
+         _change_text(each.difference), each.difference.unit, f"{each.pairing}, {each.difference.n:,}")
         for each in found.differences
     )  # fmt: skip
     return Section(
@@ -187,7 +188,7 @@ def _charts(c: Comparison) -> list[Chart]:
 def _overlay(key: str, title: str, y_title: str, bands: Mapping[str, Band], *, words: str) -> Chart:
     chart = _chart(key, title, f"{words} Bands: the whole curve at once.", y_title, bands)
     for i, (label, band) in enumerate(bands.items()):
-        chart.band(band, one_line(label, 60), _STYLES[i % len(_STYLES)], pointwise=False)
+        chart.band(band, one_line(label, 60) + mark(band), _STYLES[i % len(_STYLES)], pointwise=False)
     return chart
 
 
@@ -201,6 +202,8 @@ def _change_charts(c: Comparison) -> list[Chart]:
     charts = []
     for i, (key, (title, unit)) in enumerate(titles.items()):
         bands = {each.label: each.curves[key] for each in c.comparisons if key in each.curves}
+        if not bands:  # not measured
+            continue
         caption = f"Later run less {one_line(c.runs[0].label, 60)}; where the band leaves 0 out, the curves differ."
         chart = _chart(f"{CHANGE}{i}", title, caption, f"change ({unit})", bands)
         for j, (label, band) in enumerate(bands.items()):
@@ -260,11 +263,16 @@ def _methods(c: Comparison) -> dict[str, Estimate | Band]:
 def _change_text(e: Estimate) -> str:
     """A change with its sign and interval; words where the limits exclude nothing."""
     if math.isinf(e.low) and math.isinf(e.high):
-        return _NOT_IDENTIFIED
+        return _NOT_MEASURED if is_lower_bound(e) else _NOT_IDENTIFIED
     if e.exact and e.low == e.high == 0:
         return "0, exactly"
     text = with_interval(e)
     return f"+{text}" if e.value > 0 and not text.startswith("0 ") else text
+
+
+def _side_text(key: str, e: Estimate) -> str:
+    """A run's own number, and whether it is a lower bound or made of such."""
+    return _value_text(e) + (mark(e) if key in ("beta", "beta_prime") else mark_derived(e))
 
 
 def _value_text(e: Estimate) -> str:

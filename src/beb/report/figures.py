@@ -6,12 +6,13 @@ import math
 
 from beb.core.estimate import Band
 from beb.estimate.curves import LogisticFit
+from beb.experiments.lower_bounds import mark, mark_derived
 from beb.experiments.measurement import BehaviorCurve, Measurement
 from beb.report.chart import Chart, Style
 from beb.report.inert import one_line
 from beb.report.rounding import fixed, value_text, with_interval
 from beb.report.tables import no_midpoint
-from beb.report.wording import CONDITIONS, FORMATS, mark, threshold, tightest_cap
+from beb.report.wording import CONDITIONS, FORMATS, threshold, tightest_cap
 
 SENTENCES = "sentences in the prompt, n"
 _STYLES = {
@@ -32,9 +33,10 @@ def divergence_chart(m: Measurement) -> Chart:
         key="distinguishability",
         title="How well the next sentence tells the components apart",
         caption=(
-            f"β = {with_interval(m.beta)} is the lowest point of the P₋ curve, β′ = {with_interval(m.beta_prime)} the "
-            f"highest of the P₊ curve. Light band: the whole curve at once, with {_percent(beta)}; darker: each point "
-            f"on its own. {beta.n:,} prompts from P₋, {prime.n:,} from P₊."
+            f"β = {with_interval(m.beta)}{mark(m.beta)} is the lowest point of the P₋ curve, β′ = "
+            f"{with_interval(m.beta_prime)}{mark(m.beta_prime)} the highest of the P₊ curve. Light band: the "
+            f"whole curve at once, with {_percent(beta)}; darker: each point on its own. "
+            f"{beta.n:,} prompts from P₋, {prime.n:,} from P₊."
         ),
         alt=(
             f"KL divergence of the next sentence against prompt length: {ends_text(beta)} for P₋, "
@@ -61,7 +63,7 @@ def target_chart(m: Measurement) -> Chart:
         caption=(
             "Under a mixture the divergence falls as the prompt grows. Wolf et al. read log 1/α = "
             f"{with_interval(line.log_inverse_alpha)} nats and β = {with_interval(line.beta)} nats per sentence off "
-            f"the straight line through the first three points{ratio}."
+            f"the straight line through the first three points{ratio}{mark_derived(line.beta)}."
         ),
         alt=f"KL divergence from P₋ to the model against prompt length: {ends_text(curve)}.",
         x_title=SENTENCES,

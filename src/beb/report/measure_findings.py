@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from beb.core.estimate import Band
+from beb.experiments.lower_bounds import is_lower_bound, mark, mark_derived
 from beb.experiments.measurement import BehaviorCurve, BoundReport, Measurement
 from beb.report.inert import one_line
 from beb.report.rounding import count_text, excludes, fixed, limit_text, one_in, value_text, with_interval
@@ -13,7 +14,6 @@ from beb.report.wording import (
     FORMATS,
     Finding,
     headline_bounds,
-    mark,
     spec,
     threshold,
     tightest_cap,
@@ -36,7 +36,7 @@ def _how_much(m: Measurement) -> Finding:
     if verdict == "mixture contradicted":
         return _no_single_weight(m, question)
     kappa = f"proxy gap κ = {with_interval(m.alpha.plateau.kappa)} nats per sentence"
-    other = f"Wolf et al.'s straight line reads {weight_text(m.alpha.line.log_inverse_alpha)}"
+    other = f"Wolf et al.'s straight line reads {_line_text(m)}"
     figure = f"Evidence plateau: log 1/α = {with_interval(reading)} nats, {weight_text(reading)}"
     if cap.value > reading.high:
         sentence = (
@@ -68,6 +68,10 @@ def _how_much(m: Measurement) -> Finding:
     return Finding(question, sentence, f"{figure}. {rest} ({kappa}). {excluded}. {other}.")
 
 
+def _line_text(m: Measurement) -> str:
+    return f"{weight_text(m.alpha.line.log_inverse_alpha)}{mark_derived(m.alpha.line.log_inverse_alpha)}"
+
+
 def _at_least(m: Measurement) -> str:
     """How much the component carries at the least, after how much at most."""
     high = m.alpha.limits.high
@@ -93,7 +97,7 @@ def _no_mixture(m: Measurement, question: str) -> Finding:
         f"Certain, without statistics: evidence of {value_text(cap)} nats was seen, and {why}. Evidence "
         f"plateau: intercept {with_interval(m.alpha.plateau.log_inverse_alpha)} nats, proxy gap κ = "
         f"{with_interval(m.alpha.plateau.kappa)} nats per sentence; Wolf et al.'s straight line reads "
-        f"{weight_text(m.alpha.line.log_inverse_alpha)}."
+        f"{_line_text(m)}."
     )
     return Finding(question, sentence, detail)
 
@@ -112,7 +116,7 @@ def _no_single_weight(m: Measurement, question: str) -> Finding:
         f"{lengths[0]}, {with_interval(last)} after {lengths[1]}. The line through the last lengths, extended back to "
         f"no sentence, gives {with_interval(plateau.log_inverse_alpha)} nats "
         f"({weight_text(plateau.log_inverse_alpha)}); Wolf et al.'s straight line reads "
-        f"{weight_text(m.alpha.line.log_inverse_alpha)}."
+        f"{_line_text(m)}."
     )
     return Finding(question, sentence, detail)
 
@@ -130,10 +134,11 @@ def _how_distinct(m: Measurement) -> Finding:
             f"{figure} Without β > 0 the theorems promise no length.",
         )
     value, low, high = (_odds(x) for x in (m.beta.value, m.beta.low, m.beta.high))
+    # Of a lower bound only the lower limit says something of the divergence itself.
+    factor = f"at least {_least_odds(m.beta.low)}" if is_lower_bound(m.beta) else f"{value} [{low}, {high}]"
     sentence = (
         "Every ill-behaved sentence in the prompt shifts the odds towards the ill-behaved component by a factor of "
-        f"{'at least ' if mark(m.beta) else ''}"
-        f"{value} [{low}, {high}], on (geometric) average over prompts, at the length where it tells least."
+        f"{factor}, on (geometric) average over prompts, at the length where it tells least."
     )
     return Finding(question, sentence, figure)
 
@@ -143,6 +148,14 @@ def _odds(nats: float) -> str:
     if math.isinf(exponent):
         return "no limit"
     return f"{float(f'{10**exponent:.1e}'):,.3g}" if exponent < 3 else f"10^{exponent:.1f}"
+
+
+def _least_odds(nats: float) -> str:
+    """As `_odds`, rounded so that it is not more. nats: finite, above 0."""
+    exponent = nats / math.log(10)
+    if exponent >= 3:
+        return f"10^{limit_text(exponent, 1, 'at least')}"
+    return limit_text(10**exponent, 1 - math.floor(exponent), "at least")
 
 
 def _how_long(m: Measurement) -> Finding:
@@ -162,9 +175,14 @@ def _how_long(m: Measurement) -> Finding:
 def _promise(name: str, report: BoundReport, m: Measurement) -> str:
     sharp = report.bound.sharp
     length = f"{with_interval(sharp)} sentences"
+    told = ", from lower bounds: fewer may be enough" if is_lower_bound(sharp) else ""
     sure = f"{100 * (1 - float(spec(m)['delta'])):.0f} %"
     if math.isinf(sharp.value):
         return f"no length suffices for certain ({name})"
+    if math.isinf(sharp.high) and is_lower_bound(sharp):
+        # A larger β than its lower bound makes any length enough, a smaller one than its estimate none.
+        whose = "for some prompt" if name == "Theorem 1" else f"with probability {sure} for a random one"
+        return f"no length is known to be enough {whose} ({name}, from lower bounds)"
     if math.isinf(sharp.high) and name == "Theorem 1":
         least = f"lies above {limit_text(sharp.low, 1, 'at least')} sentences, with no upper limit"
         return f"the length from which some prompt is sure to be enough {least} (Theorem 1)"
@@ -172,8 +190,8 @@ def _promise(name: str, report: BoundReport, m: Measurement) -> str:
         above = f"enough only from a length above {limit_text(sharp.low, 0, 'at least')} on (Theorem 5)"
         return f"with probability {sure}, sentences drawn from the ill-behaved component are {above}"
     if name == "Theorem 1":
-        return f"some prompt of {length} is enough (Theorem 1)"
-    return f"{length} drawn from the ill-behaved component are enough with probability {sure} (Theorem 5)"
+        return f"some prompt of {length} is enough (Theorem 1{told})"
+    return f"{length} drawn from the ill-behaved component are enough with probability {sure} (Theorem 5{told})"
 
 
 def _observed_sentence(m: Measurement, tested: int) -> str:

@@ -11,6 +11,7 @@ from beb.core.bounds import PREMISES, Assumption
 from beb.core.estimate import Estimate
 from beb.estimate.curves import LogisticFit
 from beb.estimate.means import proportion
+from beb.experiments.lower_bounds import mark, mark_derived
 from beb.experiments.measurement import Measurement
 from beb.experiments.verdicts import excluded
 from beb.report.inert import one_line
@@ -29,7 +30,6 @@ from beb.report.wording import (
     FORMATS,
     alpha_label,
     is_raised,
-    mark,
     observed_text,
     share,
     spec,
@@ -228,12 +228,16 @@ def bound_rows(m: Measurement) -> tuple[BoundRow, ...]:
             report.bound.bound.theorem,
             plain_symbols(restated(report.bound.bound.statement)),
             alpha_label(report.reading, excluded=report.excluded, raised=is_raised(report.reading, m.alpha)),
-            with_interval(report.bound.paper) if report.bound.paper is not None else NO_FORM,
-            with_interval(report.bound.sharp),
+            _length(report.bound.paper) if report.bound.paper is not None else NO_FORM,
+            _length(report.bound.sharp),
             observed_text(report.observed, tested),
         )
         for report in (*m.bounds, *m.converse)
     )
+
+
+def _length(length: Estimate) -> str:
+    return f"{with_interval(length)}{mark_derived(length)}"
 
 
 def plain_symbols(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from beb.core.bounds import ARGUMENTS, PropagatedBound
 from beb.core.estimate import Estimate
+from beb.experiments.lower_bounds import mark_derived
 from beb.experiments.what_if import ReadingInputs, WhatIfInputs, recompute, recompute_draws
 from beb.report.rounding import dense_limits, value_text, with_interval
 from beb.report.what_if_controls import CLAIM, SCENARIO, Control
@@ -87,7 +88,7 @@ def what_if(inputs: WhatIfInputs | None) -> WhatIf | None:
         claim=_sliders(CLAIM, inputs),
         scenario=_sliders(SCENARIO, inputs),
         readings=tuple(alpha_label(name, excluded=each.excluded) for name, each in inputs.readings.items()),
-        rows=tuple(Row(key, *THEOREMS[key], *_texts(found[key]), drawn.get(key)) for key in inputs.shown),
+        rows=tuple(Row(key, *_told(key, found[key]), *_texts(found[key]), drawn.get(key)) for key in inputs.shown),
         payload=payload(inputs),
         tested=tested_text(inputs),
         notes=notes(inputs),
@@ -146,6 +147,12 @@ def _number(x: float) -> float | str:
     if math.isinf(x):
         return "Infinity" if x > 0 else "-Infinity"
     return float(x)
+
+
+def _told(key: str, found: PropagatedBound | None) -> tuple[str, str]:
+    """Name and meaning, and whether it is computed from lower bounds of a divergence."""
+    name, meaning = THEOREMS[key]
+    return f"{name}{mark_derived(found.sharp) if found is not None else ''}", meaning
 
 
 def _texts(found: PropagatedBound | None) -> tuple[str, str, str, str]:

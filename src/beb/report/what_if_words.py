@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from beb.experiments.lower_bounds import is_lower_bound
 from beb.experiments.what_if import FAMILY_ARGUMENT, WhatIfInputs
 from beb.report.rounding import count_text, fixed, with_interval
 from beb.report.what_if_draws import still
@@ -64,6 +65,7 @@ def notes(inputs: WhatIfInputs) -> tuple[str, ...]:
             f"γₙ is the measured one for n = {', '.join(map(str, measured))} and for any other n the worst that γ "
             "allows, which is larger. B is as scored."
         )
+    said += _of_lower_bounds(inputs)
     said.append("All of it is theory: it holds as far as the premises do.")
     return tuple(said)
 
@@ -86,6 +88,31 @@ def _of_draws(inputs: WhatIfInputs) -> str:
     if alike:
         verb = "is" if len(alike) == 1 else "are"
         told += f" In every draw {' and '.join(alike)} {verb} the same, so that the ticks hold nothing of that error."
+    return told
+
+
+def _of_lower_bounds(inputs: WhatIfInputs) -> list[str]:
+    """Which of the measured inputs are lower bounds, and on which side that errs."""
+    told: list[str] = []
+    readings = inputs.readings.values()
+    back = next(iter(readings)).back
+    bounded = {name for name in ("beta", "beta_prime") if name in back and is_lower_bound(back[name])}
+    if "beta" in bounded:
+        told.append(
+            "β is a lower bound here (--kl top-k): the lengths fall with β, so that theirs begin at 0, and their upper "
+            "limit holds."
+        )
+    if "beta_prime" in bounded:
+        told.append(
+            "β′ is a lower bound here: Theorems 2 and 3 take β′, with which their lengths grow, so that a lower bound "
+            "errs on the unsafe side; their values are too short by an unknown part, and they have no upper limit."
+        )
+    if any(is_lower_bound(each.along["log_inverse_alpha"]) for each in readings):
+        told.append(
+            "log 1/α by the straight line is read off lower bounds: lengths from it are certain in no direction."
+        )
+    if told and not inputs.no_draws:
+        told.append("The draws are of the lower bounds, and their ticks say nothing of what lies above these.")
     return told
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from beb.core.bounds import Assumption
-from beb.core.estimate import Band, Estimate
+from beb.core.estimate import Estimate
 from beb.experiments.gate import Gate
 from beb.experiments.measurement import AlphaReadings, BoundReport, Measurement
-from beb.experiments.notes import is_lower_bound
 from beb.report.inert import one_line
 from beb.report.rounding import count_text, one_in
 
@@ -64,11 +63,6 @@ class Checked(Protocol):
     def failures(self) -> Mapping[str, int]:
         """Failed requests by kind."""
         ...
-
-
-def mark(number: Estimate | Band) -> str:
-    """What stands beside a number that is made of lower bounds of a divergence."""
-    return " (lower bound)" if is_lower_bound(number) else ""
 
 
 def warnings(m: Checked) -> tuple[str, ...]:
@@ -127,7 +121,13 @@ def _proxy(meta: Mapping[str, Any], pole: str) -> str:
 def notes(said: Iterable[str]) -> tuple[str, ...]:
     """What a run says about itself, as sentences."""
     lines = (one_line(note, 600).strip() for note in said)
-    return tuple(line[:1].upper() + line[1:] + ("" if line.endswith(".") else ".") for line in lines if line)
+    return tuple(_begun(line) + ("" if line.endswith(".") else ".") for line in lines if line)
+
+
+def _begun(line: str) -> str:
+    """With a capital, unless it begins with a name, which has its own letters: of a model, a file or a server."""
+    is_name = any(sign in line.partition(" ")[0] for sign in ":/")
+    return line if is_name else line[:1].upper() + line[1:]
 
 
 def headline_bounds(m: Measurement) -> dict[str, BoundReport]:

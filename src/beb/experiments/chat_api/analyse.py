@@ -19,7 +19,8 @@ from beb.experiments.behavior_curves import CurveWithRows, behavior_curve, compo
 from beb.experiments.chat_api.record import ChatApiRecord, ComponentFigures
 from beb.experiments.chat_api.spec import SOURCE_FORMS, ChatApiSpec
 from beb.experiments.gate import gate
-from beb.experiments.notes import divergence_notes, labelled, model_notes
+from beb.experiments.lower_bounds import labelled
+from beb.experiments.notes import divergence_notes, model_notes
 from beb.experiments.setting import BEHAVIOR_LIMITS, BEHAVIOR_UNIT, NATS_PER_SENTENCE, MeasureSetting, Setting
 from beb.experiments.spec import MeasureSpec
 from beb.experiments.store import Store
@@ -81,15 +82,15 @@ def _curve(store: Store, condition: str, prompts: PromptArrays, setting: Measure
 def _pair(store: Store, negative: PromptArrays, positive: PromptArrays, setting: MeasureSetting) -> ComponentFigures:
     limits = (0.0, np.inf) if setting.spec.kl == "exact" else None
     curves: dict[str, Band] = {
-        name: mean_band(
-            values, setting.lengths_before, level=setting.level, rng=setting.rng(name), unit=NATS_PER_SENTENCE,
-            bounds=limits, name=name,
+        name: labelled(
+            mean_band(
+                arrays.kl[q], setting.lengths_before, level=setting.level, rng=setting.rng(name),
+                unit=NATS_PER_SENTENCE, bounds=limits, name=name,
+            ),
+            arrays.lower_bounds.get(q, ""),
         )
-        for name, values in (("beta", negative.kl["positive"]), ("beta_prime", positive.kl["negative"]))
+        for name, arrays, q in (("beta", negative, "positive"), ("beta_prime", positive, "negative"))
     }  # fmt: skip
-    if setting.spec.kl == "top-k":
-        curves["beta"] = labelled(curves["beta"], store, "negative", "positive")
-        curves["beta_prime"] = labelled(curves["beta_prime"], store, "positive", "negative")
     log_ratio = np.cumsum(negative.log_p["negative"] - negative.log_p["positive"], axis=1)
     variance = variance_band(log_ratio, setting.lengths_after, level=setting.level, rng=setting.rng("sigma2"))
     return ComponentFigures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,6 +34,7 @@ from beb.experiments.compare.record import (
     part_verdict,
 )
 from beb.experiments.compare.rows import RunRows, run_rows, shared_prompts
+from beb.experiments.lower_bounds import bound_method, labelled
 from beb.experiments.measurement import BehaviorCurve, Measurement
 from beb.experiments.notes import model_notes
 from beb.experiments.store import Store
@@ -49,6 +51,9 @@ _ON_PROMPTS: tuple[tuple[str, Part, str], ...] = (
 
 
 _DECIDES_NOTHING = "decides nothing"
+_NOT_MEASURED = "not measured: the difference of two lower bounds is certain in no direction"
+_OF_DIVERGENCES = ("beta", "beta_prime", "line", "line_beta")
+"""Keys of the differences that are made of divergences."""
 
 
 def compare(*runs: Path | str, level: float | None = None) -> Comparison:
@@ -131,9 +136,12 @@ def _against(
     pair: RunPair, measured: tuple[Measurement, Measurement], formats: Sequence[str], *, level: float, share: float
 ) -> RunComparison:
     before, after = measured
-    alone = prompt_differences(pair, level=level)
-    joint = prompt_differences(pair, level=share)
-    curves = curve_differences(pair, level=level)
+    methods = _lower_bounds(before, after)
+    alone, joint = (
+        {key: _unknown(each, methods.get(key, "")) for key, each in prompt_differences(pair, level=at).items()}
+        for at in (level, share)
+    )
+    curves = {key: each for key, each in curve_differences(pair, level=level).items() if key not in methods}
     rows = _prompt_rows(pair, before, after, alone | {"gamma": gamma_difference(pair, level=level)})
     caveats = _caveats(before, after)
     claims = [
@@ -143,7 +151,7 @@ def _against(
             reading,
             joint[key],
             caveat=caveats.get(key, ""),
-            usable=not caveats.get(key, "").startswith(_DECIDES_NOTHING),
+            usable=not caveats.get(key, "").startswith((_DECIDES_NOTHING, _NOT_MEASURED)),
         )
         for key, part, reading in _ON_PROMPTS
     ]
@@ -193,7 +201,21 @@ def _caveats(before: Measurement, after: Measurement) -> dict[str, str]:
     if any(m.alpha.line.log_inverse_alpha.high < m.alpha.limits.low for m in (before, after)):
         # A line whose intercept the cap excludes is a fit to something else, and so is its slope.
         found["line"] = found["line_beta"] = f"{_DECIDES_NOTHING}: the cap excludes this line's α in one of the runs"
-    return found
+    return found | dict.fromkeys(_lower_bounds(before, after), _NOT_MEASURED)
+
+
+def _lower_bounds(before: Measurement, after: Measurement) -> dict[str, str]:
+    """Method of the differences, by key, one side of which at least is made of lower bounds of a divergence."""
+    sides = [_own(m) for m in (before, after)]
+    methods = {key: next(filter(None, (bound_method(side[key]) for side in sides)), "") for key in _OF_DIVERGENCES}
+    return {key: method for key, method in methods.items() if method}
+
+
+def _unknown(difference: Estimate, method: str) -> Estimate:
+    """A difference without limits, if it is one of lower bounds. method: of these, "" if they are none."""
+    if not method:
+        return difference
+    return replace(labelled(difference, method), low=-math.inf, high=math.inf, exact=False)
 
 
 def rests(m: Measurement) -> bool:
@@ -302,6 +324,12 @@ def _notes(
     rows: Sequence[RunRows], measured: Sequence[Measurement], pairs: Sequence[RunPair], labels: Sequence[str]
 ) -> list[str]:
     notes = list(differing_settings(rows))
+    if any(_lower_bounds(measured[0], other) for other in measured[1:]):
+        notes.append(
+            "divergences with a model behind a server are lower bounds (--kl top-k), and the difference of two lower "
+            "bounds is certain in no direction: the changes of β, β′ and the straight line that are made of them are "
+            "not measured, and decide nothing"
+        )
     for m, label in zip(measured, labels, strict=True):
         notes += [f"{label}: {remark}" for remark in model_notes(m.meta)]
         if m.alpha.plateau.verdict == "mixture contradicted":

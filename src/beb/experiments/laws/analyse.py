@@ -11,7 +11,7 @@ from beb.estimate.bands import mean_band
 from beb.estimate.laws import RANGES, UNITS, compare_laws
 from beb.experiments.experiment import refuse_unfinished
 from beb.experiments.laws.curves import NO_CURVE, Curve, curves_of
-from beb.experiments.laws.decay import decay_report
+from beb.experiments.laws.decay import STRAIGHT_LINE, decay_report
 from beb.experiments.laws.record import CurveLaws, DecayReport, LawsRecord
 from beb.experiments.registry import experiment_of
 from beb.experiments.setting import AnySetting, Setting
@@ -54,7 +54,7 @@ def analyse_laws(store: Store) -> LawsRecord:
         skipped.append("decay of the divergence: the run has no prompts of P₋ whose divergence is known by sentence")
     if not compared and decay is None:
         raise refusals[0] if refusals else _nothing(store, "it has no curve")
-    return LawsRecord(store.meta(), tuple(compared), decay, tuple(skipped), _notes(setting))
+    return LawsRecord(store.meta(), tuple(compared), decay, tuple(skipped), _notes(decay, setting))
 
 
 def _setting(store: Store) -> AnySetting:
@@ -85,7 +85,13 @@ def _compare(curve: Curve, setting: AnySetting) -> CurveLaws:
     return CurveLaws(curve.name, band, comparison, int((~whole).sum()), curve.unit_of_length)
 
 
-def _notes(setting: AnySetting) -> tuple[str, ...]:
-    if setting.confusion is None:
-        return ()
-    return ("behavior is as scored: a law of corrected values is the same law with other levels",)
+def _notes(decay: DecayReport | None, setting: AnySetting) -> tuple[str, ...]:
+    notes = []
+    if decay is not None and STRAIGHT_LINE not in {bound.reading for bound in decay.bounds}:
+        notes.append(
+            "lengths from α by the straight line are not measured: KL(P₋‖P) of this run is a lower bound (--kl top-k), "
+            "and a line through lower bounds is certain in no direction"
+        )
+    if setting.confusion is not None:
+        notes.append("behavior is as scored: a law of corrected values is the same law with other levels")
+    return tuple(notes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from beb.core.bounds import PropagatedBound, propagate, relaxed, single_prompt
 from beb.core.estimate import Band, Estimate
-from beb.errors import NoBound
+from beb.errors import EstimateError, NoBound
 from beb.estimate.bands import mean_band
 from beb.estimate.decay import beta_under, fit_decay
 from beb.estimate.distinguishability import smallest
@@ -21,6 +21,7 @@ from beb.experiments.setting import NATS_PER_SENTENCE, AnySetting
 from beb.experiments.store import Store
 
 ETA_POINTS = 41  # between the limits of η
+STRAIGHT_LINE = "straight line"
 N_INPUTS = 4  # α, the divergence curve, γ and η share the error probability
 METHOD = "Appendix I; limits of α, γ, η and of the largest β/k^η under the curve, each at a quarter of the error"
 
@@ -28,9 +29,16 @@ METHOD = "Appendix I; limits of α, γ, η and of the largest β/k^η under the 
 def decay_report(store: Store, setting: AnySetting) -> DecayReport:
     """η with its interval, and Appendix I's length beside Theorem 1's, for each reading of α.
 
-    Raises: EstimateError kinds if the prompts do not determine them; BadSpec if the prompts are too short.
+    No reading by the straight line where KL(P₋‖P) is a lower bound only.
+    Raises: EstimateError kinds if the prompts do not determine them, or KL(P₋‖P₊) is a lower bound;
+    BadSpec if the prompts are too short.
     """
     negative = prompt_arrays(store, "negative", setting.spec.sentences)
+    if "positive" in negative.lower_bounds:
+        raise EstimateError(
+            "not measured: the divergences KL(P₋‖P₊) of this run are lower bounds (--kl top-k), and a bound may fall "
+            "where the divergence does not; measure with --kl monte-carlo"
+        )
     kl = negative.kl["positive"]
     share = 1 - (1 - setting.level) / N_INPUTS
     curve, narrow = (_band(kl, level, setting) for level in (setting.level, share))
@@ -44,8 +52,10 @@ def decay_report(store: Store, setting: AnySetting) -> DecayReport:
     limits = mixture_limits(evidence, log_ratio)
     readings = {
         PLATEAU: plateau(evidence, setting.lengths_after, level=share).log_inverse_alpha,
-        "straight line": line_reading(negative.kl["target"], level=share).log_inverse_alpha,
+        STRAIGHT_LINE: line_reading(negative.kl["target"], level=share).log_inverse_alpha,
     }
+    if "target" in negative.lower_bounds:  # a line through lower bounds is certain in no direction
+        del readings[STRAIGHT_LINE]
     bounds = []
     for name, reading in readings.items():
         inputs = {"log_inverse_alpha": within_mixture(name, reading, limits), "gamma": gamma}

@@ -75,7 +75,7 @@ def load_persona_subjects(spec: PersonasSpec | TraceSpec, places: Places, notify
         }
     bare = load_named(spec.model, spec, places, notify)
     if not isinstance(bare, HuggingFaceModel):
-        raise BadSpec(f"personas need local weights, and {spec.model} is a {bare.info.kind}; give a checkpoint")
+        raise BadSpec(f"personas need local weights, and {spec.model} is {bare.info.kind_in_words}; give a checkpoint")
     _refuse_chat(spec, bare)
     target = neutral_component(bare)
     personas = {each.name: persona_component(bare, each.description) for each in spec.personas}

@@ -94,7 +94,9 @@ def load_probe(spec: ProbeSpec, places: Places, notify: Progress) -> ProbeSubjec
     statements = {behavior.name: chosen_statements(behavior, spec.statements) for behavior in behaviors}
     model = load_named(spec.model, spec, places, notify)
     if not isinstance(model, HuggingFaceModel):
-        raise BadSpec(f"probe reads hidden states and needs a checkpoint, not {model.info.name} ({model.info.kind})")
+        raise BadSpec(
+            f"probe reads hidden states and needs a checkpoint, and {model.info.name} is {model.info.kind_in_words}"
+        )
     fingerprints = {"target": identity(model), "behavior": _behaviors_identity(behaviors)}
     return ProbeSubjects(ModelRepresenter(model), statements, fingerprints)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from beb.core.estimate import Estimate
+from beb.experiments.lower_bounds import is_lower_bound, mark, mark_derived
 from beb.experiments.measurement import Measurement
 from beb.report.overview.runs import Run, levels_text
 from beb.report.rounding import count_text, dense, excludes, fixed, one_in, with_interval
@@ -69,15 +70,15 @@ def _how_distinct(measured: Sequence[Measured]) -> Finding:
     least, most = _ends(betas, lambda beta: beta.value)
     shown = sum(beta.low > 0 for _, beta in betas)
     if len(betas) == 1:
-        sentence = f"β = {with_interval(betas[0][1])} nats per sentence ({betas[0][0].label})."
+        sentence = f"β = {with_interval(betas[0][1])} nats per sentence{mark(betas[0][1])} ({betas[0][0].label})."
     else:
         sentence = (
             f"The two components are shown to be distinct in {_of(shown, measured)}. β, by which each ill-behaved "
-            f"sentence gives its component away, goes from {with_interval(least[1])} ({least[0].label}) to "
-            f"{with_interval(most[1])} nats per sentence ({most[0].label}); this order is that of the "
-            "estimates and was not tested."
+            f"sentence gives its component away, goes from {with_interval(least[1])}{mark(least[1])} "
+            f"({least[0].label}) to {with_interval(most[1])} nats per sentence{mark(most[1])} ({most[0].label}); "
+            "this order is that of the estimates and was not tested."
         )
-    detail = "Nats per sentence: " + "; ".join(f"{run.label} {dense(beta)}" for run, beta in betas) + "."
+    detail = "Nats per sentence: " + "; ".join(f"{run.label} {dense(beta)}{mark(beta)}" for run, beta in betas) + "."
     return Finding("How distinct is it?", sentence, detail)
 
 
@@ -108,9 +109,11 @@ def _first_seen(m: Measurement) -> int | None:
 
 
 def _length(sharp: Estimate) -> str:
+    if math.isinf(sharp.high) and is_lower_bound(sharp):
+        return f"no known length{mark_derived(sharp)}"
     if math.isinf(sharp.high):
         return f"no known length (not below {fixed(sharp.low, 1)})"
-    return dense(sharp)
+    return f"{dense(sharp)}{mark_derived(sharp)}"
 
 
 def _ends(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from beb.core.estimate import Band, Estimate
+from beb.experiments.lower_bounds import mark, mark_derived
 from beb.experiments.measurement import Measurement
 from beb.report.chart import Chart, LegendItem, Style, Table
 from beb.report.chart_data import charts_csv, estimates_csv
@@ -126,7 +127,7 @@ def _divergence(found: Sequence[tuple[Run, Measurement]]) -> Multiples:
             run, "Divergence", "KL(P₋‖P₊), next sentence (nats)", m.beta_curve, y=axis_range(*bands),
             x=axis_lengths(*bands),
         )  # fmt: skip
-        chart.band(m.beta_curve, "βₙ, prompts from P₋", _MAIN)
+        chart.band(m.beta_curve, f"βₙ, prompts from P₋{mark(m.beta_curve)}", _MAIN)
         charts.append((run, chart))
     return _multiples(
         "multiples-divergence",
@@ -212,8 +213,8 @@ def _readings(found: Sequence[tuple[Run, Measurement]]) -> Multiples:
 def beta_readings(m: Measurement) -> tuple[tuple[str, Estimate], ...]:
     """β in every way that the measurement reads it, by name."""
     return (
-        ("β itself", m.beta),
-        ("straight line", m.alpha.line.beta),
+        (f"β itself{mark(m.beta)}", m.beta),
+        (f"straight line{mark_derived(m.alpha.line.beta)}", m.alpha.line.beta),
         *((f"logistic, {FORMATS.get(name, one_line(name, 20))}", fit.slope) for name, fit in m.alpha.behavior.items()),
     )
 
