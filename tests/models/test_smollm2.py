@@ -38,6 +38,12 @@ def test_it_is_what_it_says(smollm2: HuggingFaceModel) -> None:
     assert smollm2.row_cache
 
 
+def test_in_half_precision_it_shares_beginnings_too() -> None:
+    half = load_model("smollm2", dtype="bf16", offline=True, device="cpu")
+    assert isinstance(half, HuggingFaceModel)
+    assert half.row_cache
+
+
 def test_it_speaks_english(smollm2: HuggingFaceModel) -> None:
     texts = ["The capital of France is Paris.", "The capital of France is spoon."]
     true, false = score_sequences([smollm2.encode(t) for t in texts], {"m": smollm2})
