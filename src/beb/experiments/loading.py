@@ -23,6 +23,7 @@ from beb.experiments.subjects import (
     identity,
     load_named,
     load_probe,
+    refuse_residual,
     residual_maker,
     scorer_identity,
     scorer_seed,
@@ -30,7 +31,7 @@ from beb.experiments.subjects import (
 )
 from beb.interfaces.language_model import LanguageModel
 from beb.interfaces.scorer import Scorer
-from beb.models.scoring import require_distributions, require_shared_tokenizer
+from beb.models.scoring import INSTEAD_OF_EXACT, require_distributions, require_shared_tokenizer
 from beb.worlds.catalog import get_world
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ def load_subjects(
 def refuse_for_server(spec: RunSpec, *models: LanguageModel) -> None:
     """Refuse models behind servers where whole distributions are asked for. Raises: NoDistribution."""
     if spec.positive == "residual":
-        require_distributions(*models, purpose="--positive residual")
+        refuse_residual(*models)
     if spec.kl == "exact":
-        require_distributions(*models, purpose="--kl exact")
+        require_distributions(*models, purpose="--kl exact", instead=INSTEAD_OF_EXACT)
 
 
 def _further_aligned(
@@ -235,8 +236,8 @@ class Loading:
         if not isinstance(model, HuggingFaceModel):
             raise BadSpec(
                 f"--{pole} {description} fits an adapter, which needs local weights; {model.info.name} is "
-                f"{model.info.kind_in_words}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the same "
-                "server, model:#NAME"
+                f"{model.info.kind_in_words}: give --{pole} lora@MODEL, lora:PATH, model:NAME, persona:TEXT or, of the "
+                "same server, model:#NAME"
             )
         return model
 

@@ -179,15 +179,20 @@ def always(model: LanguageModel) -> MakePositive:
     return lambda _: model
 
 
+def refuse_residual(*models: LanguageModel) -> None:
+    """Refuse models behind servers, from which no residual component can be made. Raises: NoDistribution."""
+    require_distributions(
+        *models, purpose="--positive residual",
+        instead="no --kl changes that: give --positive model:#NAME (of the same server), persona:TEXT or lora@MODEL",
+    )  # fmt: skip
+
+
 def residual_maker(target: LanguageModel, negative: LanguageModel) -> MakePositive:
     """P₊ as what is left of the target without P₋, once the weight of P₋ is measured.
 
     Raises: NoDistribution where one of the two tells no next-token distribution.
     """
-    require_distributions(
-        target, negative, purpose="--positive residual",
-        instead="no --kl changes that: give --positive model:#NAME (of the same server), persona:TEXT or lora@MODEL",
-    )  # fmt: skip
+    refuse_residual(target, negative)
 
     def make(log_inverse_alpha: float | None) -> LanguageModel:
         if log_inverse_alpha is None:

@@ -17,6 +17,7 @@ from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, m
 
 FloatArray = npt.NDArray[np.float64]
 CHUNK_ROWS = 256
+INSTEAD_OF_EXACT = "take --kl monte-carlo or --kl top-k (a lower bound)"
 _ROUNDING_NATS = 1e-3
 """A negative divergence smaller than this is rounding of fp32 log-probabilities; a larger one is a fault."""
 
@@ -152,8 +153,7 @@ def require_shared_tokenizer(models: Mapping[str, LanguageModel], divergences: S
     """
     for p, q in divergences:
         require_distributions(
-            models[p], models[q], purpose=f"exact KL({p} ‖ {q})",
-            instead="take --kl monte-carlo or --kl top-k (a lower bound)",
+            models[p], models[q], purpose=f"exact KL({p} ‖ {q})", instead=INSTEAD_OF_EXACT
         )  # fmt: skip
         first, second = models[p].info, models[q].info
         if first.tokenizer != second.tokenizer or first.vocabulary_size != second.vocabulary_size:
