@@ -54,7 +54,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise BadSpec(
-            f"memory budget {text!r} is no size; give a number and a unit, for example 512MiB or 2GiB, and at least 64MiB"
+            f"memory budget {text!r} is no size; give a number and a unit, for example 512MiB or 2GiB, and at least "
+            "64MiB"
         )
     return int(float(match[1]) * _POWERS[match[2].upper()])
 
