@@ -10,7 +10,7 @@ from beb.errors import BadSpec
 from command import refused, said
 
 RATES = """
-models = ["large"]
+models = ["org/large"]
 scenarios = ["measure"]
 [rates]
 gpus = 4
@@ -34,7 +34,7 @@ def test_a_world_is_timed_and_its_rates_can_be_put_into_a_file(tmp_path: Path) -
     assert set(rates["measured"]) == {*rates} - {"measured"}
     assert {"read_per_second", "sampled_per_second", "sentence_tokens", "run_seconds", "weights_gib"} <= set(rates)
     assert all(rates[name] > 0 for name in rates["measured"])
-    given = f'models = ["large"]\nscenarios = ["measure"]\n{table}\n'
+    given = f'models = ["org/large"]\nscenarios = ["measure"]\n{table}\n'
     (tmp_path / "given.toml").write_text(given, encoding="utf-8")
     again = said("plan", "given.toml", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -23,7 +23,8 @@ from beb.experiments.guardrail.experiment import GUARDRAIL
 from beb.experiments.spec import make_spec
 from beb.experiments.store import RUN_FILE
 from beb.experiments.sweep import SCENARIOS, carry_out, read_sweep
-from command import beb
+from command import beb, refused
+from command import said as cli_said
 from interrupted import content
 
 WORLDS = """
@@ -105,6 +106,89 @@ def test_a_bad_file_is_one_line_with_key_value_and_what_is_accepted(
     assert "\n" not in message
 
 
+NAMED = """
+models = ["smollm2", "org/on-the-hub", "world:coin", "./here", "lora:./adapter", "vllm:http://127.0.0.1:9#m"]
+behaviors = ["honesty", "./verbs", "org/data:some.jsonl"]
+scenarios = ["measure"]
+[measure]
+kl = "monte-carlo"
+scorer = "labels:labels.csv"
+negative = "persona:You are rude."
+positive = "model:vllm:http://127.0.0.1:9#n"
+"""
+"""All of it is there, as far as that shows without the network."""
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what `NAMED` names, as the working directory. No model in it would load."""
+    for folder, file in (("here", "config.json"), ("adapter", "adapter_config.json"), ("empty", "readme.txt")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("{}", encoding="utf-8")
+    (tmp_path / "verbs").mkdir()
+    for pole, verb in (("negative", "harm"), ("positive", "help")):
+        lines = [f"I {verb} {who} {when}." for who in ("cats", "dogs", "birds", "guests", "friends")
+                 for when in ("today", "often", "at home", "at work", "in town")]  # fmt: skip
+        (tmp_path / "verbs" / f"{pole}.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("text,label\nI harm cats.,negative\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_is_there_is_accepted_without_being_loaded(there: Path) -> None:
+    assert len(read_sweep(written(there, NAMED)).runs) == 5 * 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("world:coin", "world:markof", "models = 'world:markof': unknown world 'markof'; did you mean 'markov'?"),
+        ("smollm2", "smolm2", "models = 'smolm2': unknown model 'smolm2'; did you mean 'smollm2'?"),
+        ("./here", "./nowhere", "models = './nowhere': no such folder"),
+        ("./here", "./nowhere.gguf", "models = './nowhere.gguf': no such file"),
+        ("./here", "./empty", "models = './empty': ./empty holds no config.json"),
+        ("./here", "./adapter", "write lora:./adapter"),
+        ("./here", "aligned:./nowhere", "models = 'aligned:./nowhere': no such folder"),
+        ("lora:./adapter", "lora:./here", "models = 'lora:./here': here is no LoRA adapter"),
+        ("http://127.0.0.1:9#m", "127.0.0.1:9#m", "models = 'vllm:127.0.0.1:9#m': 'vllm:127.0.0.1:9#m' holds no http"),
+        ("127.0.0.1:9#m", "127.0.0.1:9?timeout=x#m", "the server option ?timeout= is unknown or its value"),
+        ("honesty", "agreeablenes", "behaviors = 'agreeablenes': unknown behavior 'agreeablenes'; did you mean"),
+        ("./verbs", "./nouns", "behaviors = './nouns': unknown behavior './nouns'"),
+        ("./verbs", "./here", "behaviors = './here': here: no negative.txt"),
+        ("labels:labels.csv", "labels:no.csv", "[measure] scorer = 'labels:no.csv': "),
+        ("labels:labels.csv", "prob", "[measure] scorer = 'prob': "),
+        ("persona:You", "persna:You", "[measure] negative = 'persna:You are rude.': "),
+        ("persona:You are rude.", "lora:./gone", "[measure] negative = 'lora:./gone': gone is no LoRA adapter"),
+        ("persona:You are rude.", "lora@./gone", "[measure] negative = 'lora@./gone': no such folder"),
+        ("persona:You are rude.", "lora", "[measure] negative = 'lora': an adapter is fitted on local weights"),
+        ("persona:You are rude.", "model:#n", "one of the target's server, but smollm2 is on none"),
+        ("model:vllm:http://127.0.0.1:9#n", "model:./gone", "[measure] positive = 'model:./gone': no such folder"),
+        ("model:vllm:http://127.0.0.1:9#n", "residual", "[measure] positive = 'residual': "),
+        ("monte-carlo", "exact", "[measure] kl = 'exact': vllm:http://127.0.0.1:9#m is behind a server"),
+        (
+            'scenarios = ["',
+            'scenarios = ["probe", "',
+            "models = 'vllm:http://127.0.0.1:9#m': probe needs local weights",
+        ),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_runs(there: Path, right: str, wrong: str, said: str) -> None:
+    path = written(there, NAMED.replace(right, wrong, 1))
+    with pytest.raises(BadSpec) as caught:
+        read_sweep(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert said in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("command", ["sweep", "plan"])
+def test_both_commands_refuse_it(command: str, there: Path) -> None:
+    line = refused(cli_said(command, str(written(there, WORLDS.replace("coin", "coyn"))), cwd=there))
+    assert "models = 'world:coyn': unknown world 'coyn'; did you mean 'coin'?" in line
+    assert not (there / "runs").exists()
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSpec, match=r"none\.toml cannot be read"):
         read_sweep(tmp_path / "none.toml")
@@ -133,11 +217,11 @@ def test_the_command_runs_all_and_goes_on_where_it_stopped(tmp_path: Path) -> No
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    text = WORLDS.replace('"world:coin"', '"world:nowhere"')
-    done = beb("sweep", str(written(tmp_path, text)), cwd=tmp_path)
+    text = WORLDS.replace('"world:coin"', '"nobody/nothing"')
+    done = beb("sweep", str(written(tmp_path, text)), "--offline", cwd=tmp_path)
     assert done.returncode == 1
     assert "2 of 4 finished" in done.stdout
-    assert "no result: measure · world:nowhere: UnknownName: unknown" in done.stdout
+    assert "no result: measure · nobody/nothing · agreeableness: " in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -169,7 +253,7 @@ def test_what_concerns_one_run_stops_no_other(tmp_path: Path, monkeypatch: pytes
 
 
 def test_models_with_the_same_last_name_have_folders_of_their_own(tmp_path: Path) -> None:
-    text = "models = ['one/llama', 'two/llama', 'qwen']\nscenarios = ['measure']"
+    text = "models = ['one/llama', 'two/llama', 'three/qwen']\nscenarios = ['measure']"
     names = [run.folder.name for run in read_sweep(written(tmp_path, text)).runs]
     assert names == ["one_llama-llama-agreeableness", "two_llama-llama-agreeableness", "qwen-agreeableness"]
 
@@ -179,7 +263,7 @@ def test_a_chat_api_is_measured_as_one(tmp_path: Path) -> None:
     models = ["openai:http://127.0.0.1:1#m"]
     scenarios = ["measure"]
     [measure]
-    negative = "model:x"
+    negative = "model:org/x"
     """
     (run,) = read_sweep(written(tmp_path, text)).runs
     assert run.experiment.name == "chat-api"

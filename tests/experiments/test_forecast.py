@@ -117,7 +117,7 @@ def test_a_long_plan_is_foreseen_from_a_part_of_it() -> None:
 
 def test_hours_follow_from_the_rates_that_are_given() -> None:
     def forecast(behaviors: list[str], **changes: Any) -> Any:
-        given = {"models": ["large"], "behaviors": behaviors, "scenarios": ["measure"], "options": {"prompts": 40}}
+        given = {"models": ["org/large"], "behaviors": behaviors, "scenarios": ["measure"], "options": {"prompts": 40}}
         runs = sweep_of(given, "here", name="x").runs
         return forecast_rated(runs, Rates(**{**TOLD, **changes})), runs
 
@@ -133,7 +133,7 @@ def test_hours_follow_from_the_rates_that_are_given() -> None:
 
 
 def test_only_the_first_behavior_has_its_components_in_the_cache() -> None:
-    given = {"models": ["large"], "behaviors": ["agreeableness", "honesty"], "scenarios": ["measure"]}
+    given = {"models": ["org/large"], "behaviors": ["agreeableness", "honesty"], "scenarios": ["measure"]}
     runs = sweep_of(given, "here", name="x").runs
     speed = Speed(Lengths(), {"": Pace(0.5, 0.001)}, 7.0, 100.0, 2.0**30, 60.0)
     one, two = (forecast_measured(runs[:n], speed, can_chat=True, loaded=True) for n in (1, 2))
@@ -145,7 +145,7 @@ def test_only_the_first_behavior_has_its_components_in_the_cache() -> None:
 
 def test_a_model_is_loaded_once_for_all_runs_on_it() -> None:
     given = {
-        "models": ["one", "two", "aligned:one"], "behaviors": ["agreeableness", "honesty"],
+        "models": ["org/one", "org/two", "aligned:org/one"], "behaviors": ["agreeableness", "honesty"],
         "scenarios": ["measure", "guardrail"], "guardrail": {"dtype": "bf16"},
     }  # fmt: skip
     rates = Rates(**TOLD, load_seconds=100, run_seconds=3)
@@ -156,15 +156,15 @@ def test_a_model_is_loaded_once_for_all_runs_on_it() -> None:
         assert with_loads.seconds - without.seconds == pytest.approx(with_loads.own_seconds)
         found.append((with_loads.label, runs[0].spec.dtype, with_loads.own_seconds))
     assert found == [
-        ("measure · one", "fp32", 106), ("measure · aligned:one", "fp32", 206),
-        ("guardrail · one", "bf16", 106), ("guardrail · aligned:one", "bf16", 206),
-        ("measure · two", "fp32", 106), ("guardrail · two", "bf16", 106),
+        ("measure · org/one", "fp32", 106), ("measure · aligned:org/one", "fp32", 206),
+        ("guardrail · org/one", "bf16", 106), ("guardrail · aligned:org/one", "bf16", 206),
+        ("measure · org/two", "fp32", 106), ("guardrail · org/two", "bf16", 106),
     ]  # fmt: skip
 
 
 def test_rates_that_were_measured_give_the_same_time_again() -> None:
     """Paces that follow from rates are turned into these rates, and those into the same hours."""
-    runs = sweep_of({"models": ["m"], "scenarios": ["measure"]}, "here", name="x").runs
+    runs = sweep_of({"models": ["org/m"], "scenarios": ["measure"]}, "here", name="x").runs
     work = rehearse(runs[0].experiment, runs[0].spec, Lengths())
     rates = {"read_per_second": 4000.0, "sampled_per_second": 800.0, "judged_per_second": 5000.0}
     seconds: dict[str, float] = {}
@@ -186,7 +186,11 @@ def test_rates_that_were_measured_give_the_same_time_again() -> None:
 
 
 def test_a_chat_api_is_planned_without_a_server() -> None:
-    given = {"models": ["openai:http://127.0.0.1:1#m"], "scenarios": ["measure"], "options": {"negative": "model:x"}}
+    given = {
+        "models": ["openai:http://127.0.0.1:1#m"],
+        "scenarios": ["measure"],
+        "options": {"negative": "model:org/x"},
+    }
     runs = sweep_of(given, "here", name="x").runs
     assert [run.experiment.name for run in runs] == ["chat-api"]
     found = forecast_rated(runs, Rates(**TOLD))

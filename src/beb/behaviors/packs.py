@@ -76,6 +76,15 @@ def load_behavior(
     raise UnknownName.of("behavior", name, known_behaviors(), hint=f"Or give {_SHAPES}.")
 
 
+def refuse_unknown(name: str) -> None:
+    """Refuse what `load_behavior` would refuse; of a data set on the hub, which is not fetched, the name alone.
+
+    Raises: UnknownName; BadStatements, with file and line.
+    """
+    if not _HUB_NAME.fullmatch(name) or Path(name).exists():
+        load_behavior(name, offline=True)
+
+
 def _packs() -> Traversable:
     return resources.files("beb.behaviors") / "packs"
 

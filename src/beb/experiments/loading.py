@@ -138,7 +138,7 @@ class Loading:
 
     def subjects(self) -> Subjects:
         spec, split = self.spec, self.behavior.split()
-        labels = self.labels()
+        labels = given_labels(spec)
         poles = {"negative": spec.negative, "positive": spec.positive}
         if spec.positive == "residual":
             del poles["positive"]
@@ -250,16 +250,17 @@ class Loading:
         ratio = ComponentLogRatio(negative, make_positive(None))
         return cached_likelihood(held_out, ratio, seed=scorer_seed(spec.seed), cache=self.places.cache / "likelihoods")
 
-    def labels(self) -> Scorer | None:
-        """The scorer if it needs no component; any other is only checked. Raises: BadSpec, BadStatements."""
-        kind, _, path = self.spec.scorer.partition(":")
-        if kind == "labels" and path:
-            return load_labels(path)
-        if self.spec.scorer not in ("probe", "likelihood"):
-            raise BadSpec(f"--scorer {self.spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
-        if (self.spec.scorer, self.spec.positive) == ("likelihood", "residual"):
-            raise BadSpec("--scorer likelihood needs a positive component from the start; residual has none: use probe")
-        return None
+
+def given_labels(spec: RunSpec) -> Scorer | None:
+    """The scorer if it needs no component; any other is only checked. Raises: BadSpec, BadStatements."""
+    kind, _, path = spec.scorer.partition(":")
+    if kind == "labels" and path:
+        return load_labels(path)
+    if spec.scorer not in ("probe", "likelihood"):
+        raise BadSpec(f"--scorer {spec.scorer!r} is unknown; give probe, likelihood or labels:FILE.csv")
+    if (spec.scorer, spec.positive) == ("likelihood", "residual"):
+        raise BadSpec("--scorer likelihood needs a positive component from the start; residual has none: use probe")
+    return None
 
 
 def is_fitted(description: str) -> bool:

@@ -7,25 +7,27 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from beb.behaviors.packs import refuse_unknown
 from beb.errors import BadSpec, BebError, ClusterError, StoreFull, WorkersLost
 from beb.experiments.execute import Executor, Progress
 from beb.experiments.experiment import Experiment, Here, default_folder, run_experiment
 from beb.experiments.registry import known_experiments, named_experiment
 from beb.experiments.spec import ModelSpec, make_spec
+from beb.experiments.sweep_names import WORLD, lookups
 from beb.models.catalog import aligned_base
 from beb.models.hardware import Hardware
-from beb.models.server_address import is_chat_api
+from beb.models.server_address import is_chat_api, without_client_options
 
 SCENARIOS = tuple(name for name in known_experiments() if name not in ("trace", "chat-api"))
 """Not a trace, which is of one given text; measure is of a chat API where the model is one."""
 _LISTS = ("models", "behaviors", "scenarios")
 _OF_SWEEP = ("model", "behavior", "behaviors")
 RATES = "rates"
-WORLD = "world:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Outcome:
 
 
 def read_sweep(path: Path, *, out: Path | None = None) -> Sweep:
-    """The runs that a file asks for, every one of them validated.
+    """The runs that a file asks for, every one of them validated; what they name is looked up, hub names excepted.
 
     out: folder of the runs (default: runs/NAME, by the file's name). The file has models, scenarios and behaviors, each
     a list; [options] for every scenario that has them; a table for one scenario, whose values win; and [rates].
@@ -96,6 +98,9 @@ def sweep_of(given: Mapping[str, Any], where: str, *, name: str, out: Path | Non
     for key in SCENARIOS:
         if key in given and key not in scenarios:
             raise say(f"[{key}]", given[key], f"tables of the scenarios asked for: {', '.join(scenarios)}")
+    for each in behaviors:
+        with say.about("behaviors", each):
+            refuse_unknown(each)
     folder = out or Path("runs") / re.sub(r"[^\w.-]+", "_", name)
     options = {each: _options(say, given, each, scenarios) for each in scenarios}
     runs = [
@@ -152,6 +157,14 @@ class _Complaint:
     def __call__(self, key: str, value: Any, accepted: str) -> BadSpec:
         shown = repr(value)
         return BadSpec(f"{self.where}: {key} = {shown if len(shown) < 80 else shown[:79] + '…'}; accepted: {accepted}")
+
+    @contextmanager
+    def about(self, key: str, value: str) -> Iterator[None]:
+        """Say of any other error what it is about."""
+        try:
+            yield
+        except BebError as error:
+            raise BadSpec(f"{self.where}: {key} = {value!r}: {' '.join(str(error).split())}") from error
 
     def unknown(self, key: str, value: Any, accepted: Iterable[str]) -> BadSpec:
         names = list(dict.fromkeys(accepted))
@@ -210,6 +223,9 @@ def _runs(
             weights = (aligned_base(model) or model, spec.dtype)
         except BebError as error:
             raise BadSpec(f"{say.where}: [{name}] for {model}: {error}") from error
+        for field, value, check in lookups(experiment, spec):
+            with say.about("models" if field == "model" else f"[{name}] {field}", value):
+                check()
         runs.append(PlannedRun(experiment, spec, behavior, folder / default_folder(name, spec).name, weights))
     return runs
 
@@ -221,5 +237,5 @@ def _apart(runs: Sequence[PlannedRun]) -> Iterator[PlannedRun]:
         if taken[run.folder] == 1:
             yield run
             continue
-        whole = re.sub(r"[^\w.-]+", "_", run.spec.model).strip("_")
+        whole = re.sub(r"[^\w.-]+", "_", without_client_options(run.spec.model)).strip("_")
         yield replace(run, folder=run.folder.with_name(f"{whole}-{run.folder.name}"))

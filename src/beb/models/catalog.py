@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from beb.errors import BadSpec, NotAModel, UnknownName
 from beb.interfaces.language_model import LanguageModel
 from beb.models.hardware import Hardware
 from beb.models.hub import hub_folder
-from beb.models.server_address import is_chat_api, is_served
+from beb.models.server_address import is_chat_api, is_served, parse_address
 
 if TYPE_CHECKING:
     from beb.models.huggingface import HuggingFaceModel
@@ -20,6 +20,13 @@ _SMOLLM2 = "smollm2"
 _ALIGNED = "aligned:"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _FORMS = "Or give a model folder, a .gguf file, lora:FOLDER, a hub name such as org/name, or vllm:URL#name."
+
+COMPONENT_FORMS = (
+    'lora:PATH, persona:"TEXT", model:PATH-or-name, model:vllm:URL#name, model:#NAME (of the target\'s own server), '
+    "target, residual (as the positive component)"
+)
+_ADAPTER = "adapter_config.json"
+_Kind = Literal["server", "embedded", "adapter", "gguf", "folder", "hub"]
 
 Notice = Callable[[str], None]
 
@@ -70,27 +77,90 @@ def load_model(
         raise BadSpec(
             f"{name!r} is {aligned} trained on a behavior's statements, so only a run can load it: give it as --model"
         )
-    if is_served(name):
+    kind = _kind(name)
+    if kind == "server":
         return _served(name, offline=offline, progress=progress)
-    if name == _SMOLLM2:
+    if kind == "embedded":
         from beb.models.embedded import smollm2_gguf
 
         return _gguf(smollm2_gguf(offline=offline, notice=progress), name, dtype, hardware, progress)
-    if name.startswith("lora:"):
+    if kind == "adapter":
         return _adapter(name, base, dtype=dtype, offline=offline, hardware=hardware, progress=progress)
+    path = Path(name).expanduser()
+    if kind == "gguf":
+        return _gguf(path, name, dtype, hardware, progress)
+    return _checkpoint(
+        path if kind == "folder" else hub_folder(name, offline=offline, notice=progress), name, dtype, hardware
+    )
+
+
+def refuse_unknown(name: str) -> None:
+    """Refuse a name for which there is no model, as far as that shows without its weights and without the network.
+
+    Raises: UnknownName, NotAModel, BadSpec.
+    """
+    kind, path = _kind(aligned_base(name) or name), Path(name.removeprefix("lora:")).expanduser()
+    if kind == "server":
+        parse_address(name)
+    if kind == "gguf" and not path.is_file():
+        raise NotAModel(f"no such file: {name}; give a model folder, a .gguf file or a name")
+    if kind == "adapter":
+        _refuse_no_adapter(path)
+    if kind == "folder":
+        _refuse_no_checkpoint(path, name)
+
+
+def refuse_unknown_component(description: str, target: str) -> None:
+    """As `refuse_unknown`, of a component that is not fitted. target: name of the model that it is one of."""
+    kind, _, rest = description.partition(":")
+    rest = rest.strip()
+    if kind == "model" and rest.startswith("#"):
+        if not is_served(target):
+            raise BadSpec(f"component {description!r} is one of the target's server, but {target} is on none")
+    elif kind == "model" and rest:
+        refuse_unknown(rest)
+    elif kind == "lora" and rest:
+        if is_served(target):
+            raise BadSpec(f"{description} needs a checkpoint as target; a LoRA module of its server is model:#NAME")
+        _refuse_no_adapter(Path(rest).expanduser())
+    elif description.strip() != "target" and not (kind == "persona" and rest):
+        raise BadSpec(f"component {description!r} is none of: {COMPONENT_FORMS}")
+
+
+def _refuse_no_adapter(folder: Path) -> None:
+    if not (folder / _ADAPTER).is_file():
+        raise NotAModel(f"{folder} is no LoRA adapter; an adapter folder holds {_ADAPTER}")
+
+
+def _refuse_no_checkpoint(folder: Path, name: str) -> None:
+    if (folder / "config.json").is_file():
+        return
+    if (folder / _ADAPTER).is_file():
+        raise NotAModel(f"{name} holds a LoRA adapter, not a model; write lora:{name}")
+    raise NotAModel(f"{name} holds no config.json; give a model folder, a .gguf file or a name")
+
+
+def _kind(name: str) -> _Kind:
+    """How a name is loaded. Raises: UnknownName, NotAModel."""
+    if is_served(name):
+        return "server"
+    if name == _SMOLLM2:
+        return "embedded"
+    if name.startswith("lora:"):
+        return "adapter"
     if not name.strip():
         raise UnknownName.of("model", name, known_models(), _FORMS)
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
-        return _gguf(path, name, dtype, hardware, progress)
+        return "gguf"
     if path.is_dir():
-        return _checkpoint(path, name, dtype, hardware)
+        return "folder"
     if path.exists():
         raise NotAModel(f"{name} is a file but no .gguf; give a model folder, a .gguf file or a name")
     if name.startswith((".", "~")) or path.is_absolute() or name.endswith("/") or name.count("/") > 1:
         raise NotAModel(f"no such folder: {name}; give a model folder, a .gguf file, or a hub name such as org/name")
     if _HUB_NAME.fullmatch(name):
-        return _checkpoint(hub_folder(name, offline=offline, notice=progress), name, dtype, hardware)
+        return "hub"
     raise UnknownName.of("model", name, known_models(), _FORMS)
 
 
@@ -112,7 +182,7 @@ def _gguf(path: Path, name: str, dtype: str, hardware: Hardware, notice: Notice 
 
 
 def _checkpoint(folder: Path, name: str, dtype: str, hardware: Hardware) -> HuggingFaceModel:
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
         raise NotAModel(f"{name} holds a LoRA adapter, not a model; write lora:{name}")
     from beb.models.huggingface import load_checkpoint
 

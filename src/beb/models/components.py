@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from beb.errors import BadSpec
 from beb.interfaces.language_model import LanguageModel, TokenIds
+from beb.models.catalog import COMPONENT_FORMS
 from beb.models.fingerprint import combined
 from beb.models.hardware import Hardware
 from beb.models.huggingface import DTYPES, HuggingFaceModel, derived_info
@@ -14,10 +15,6 @@ from beb.models.served import ServedModel
 from beb.models.shelf import Shelf
 
 NEUTRAL_TURN = "Please tell me what you think."
-FORMS = (
-    'lora:PATH, persona:"TEXT", model:PATH-or-name, model:vllm:URL#name, model:#NAME (of the target\'s own server), '
-    "target, residual (as the positive component)"
-)
 AnyFramed = TypeVar("AnyFramed", HuggingFaceModel, ServedModel)
 """Models that can read after another start context: what a persona or an opening is."""
 
@@ -64,7 +61,7 @@ def load_component(
                 f"({target.info.kind_in_words}){beside}"
             )
         return persona_component(target, rest) if kind == "persona" else _lora(target, rest)
-    raise BadSpec(f"component {description!r} is none of: {FORMS}")
+    raise BadSpec(f"component {description!r} is none of: {COMPONENT_FORMS}")
 
 
 def persona_component(target: AnyFramed, persona: str) -> AnyFramed:

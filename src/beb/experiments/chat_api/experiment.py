@@ -14,7 +14,7 @@ from beb.experiments.chat_api.record import ChatApiRecord
 from beb.experiments.chat_api.spec import ChatApiSpec
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, default_folder, refuse_short_model, run_experiment
-from beb.experiments.loading import FITTED_ON, Loading, is_fitted
+from beb.experiments.loading import FITTED_ON, Loading, given_labels, is_fitted
 from beb.experiments.plan import (
     PROMPTS_PER_RESPONSE,
     Condition,
@@ -118,7 +118,7 @@ def load_chat_subjects(spec: ChatApiSpec, places: Places, notify: Progress) -> C
     behavior = load_behavior(spec.behavior, undesired=spec.undesired, offline=places.offline)
     notify("loading the components", 0, 1)
     loading = Loading.standing_on(_own_name(spec.negative), spec, places, notify, behavior)
-    labels, split = loading.labels(), behavior.split()
+    labels, split = given_labels(spec), behavior.split()
     if spec.has_positive:  # refused now, before anything is fitted
         loading.refuse_unfit({pole: _stand_in(loading, pole) for pole in ("negative", "positive")})
     negative = _component(loading, spec.negative, split.train.negative, "negative")
