@@ -82,7 +82,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
 
 
 def test_what_behaviors_does_not_count_is_named(tmp_path: Path) -> None:
-    mixed = RATES.replace('["large"]', '["large", "world:markov"]')
+    mixed = RATES.replace('["org/large"]', '["org/large", "world:markov"]')
     (tmp_path / "mixed.toml").write_text(mixed, encoding="utf-8")
     done = said("plan", "mixed.toml", "--behaviors", "100", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -166,8 +166,9 @@ def test_workers_keep_their_models_through_a_sweep(cluster: Any, shop: Path, tmp
         loads = [[Path(name).name for name in names] for names in executor.held.loads.values()]
         assert len(executor.held.hands) == 2
     assert [content(run.folder) for run in sweep.runs] == wanted
-    assert len(loads) == 2
-    assert ["target", "twin"] in loads
+    # A worker that is still loading when the other has done everything has had nothing to load for.
+    assert 1 <= len(loads) <= 2
+    assert {name for names in loads for name in names} == {"target", "twin"}
     assert all(names in (["target"], ["twin"], ["target", "twin"]) for names in loads)
 
 

@@ -111,6 +111,8 @@ def test_what_counts_as_out_of_memory() -> None:
     assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB)"))
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a matmul"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied; memory format"))
     assert not is_out_of_memory(ValueError("out of memory"))
 

@@ -30,6 +30,8 @@ _SIGNS = (
     "bad allocation",
     "could not create a memory",
 )
+_NO_KERNEL = "could not create a primitive"
+"""oneDNN's whole message where there is no memory for a kernel; one that it does not have is "... descriptor"."""
 
 
 class Memory:
@@ -120,8 +122,9 @@ def texts_at_once(lengths: Sequence[int], start: int, size: Footprint | None) ->
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a processor's or a GPU's memory, or the address space, was exhausted."""
+    text = str(error).strip().lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+        isinstance(error, RuntimeError) and (text == _NO_KERNEL or any(sign in text for sign in _SIGNS))
     )
 
 
