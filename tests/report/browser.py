@@ -19,6 +19,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _SWITCHES = (
@@ -30,6 +31,7 @@ _SWITCHES = (
 )  # fmt: skip
 _HEIGHT = 900
 _TALLEST_PICTURE = 15_000  # px, what a screenshot can hold
+_MOST_SECONDS = 120  # for a page to load
 _LOCAL_SCHEMES = ("data:", "blob:", "about:")
 
 
@@ -108,7 +110,15 @@ class OpenedPage:
         self.prefer(dark=self.dark)
         for kind in ("browser", "performance"):
             self.driver.get_log(kind)
-        self.driver.get(self.path.resolve().as_uri())
+        own = self.path.resolve().as_uri()
+        self.driver.get(own)
+        # On a busy machine the driver may return while the page's scripts have yet to run.
+        WebDriverWait(self.driver, _MOST_SECONDS, poll_frequency=0.05).until(lambda _: self._stands(own))
+
+    def _stands(self, own: str) -> bool:
+        return bool(
+            self.run("return document.readyState === 'complete' && location.href.split('#')[0] === arguments[0]", own)
+        )
 
     def _features(self) -> list[dict[str, str]]:
         theme = {"name": "prefers-color-scheme", "value": "dark" if self.dark else "light"}
@@ -139,7 +149,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(driver_program, log_output=os.devnull))
     try:
-        driver.set_page_load_timeout(120)
+        driver.set_page_load_timeout(_MOST_SECONDS)
         driver.execute_cdp_cmd("Network.enable", {})
         yield driver
     finally:

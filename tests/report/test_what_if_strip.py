@@ -260,6 +260,7 @@ def test_where_there_are_no_draws_the_page_says_why(what_if_run: Run, open_page:
         page_of = dataclasses.replace(measure_page(store, m, sliders=False), what_if=what_if(inputs))
         path.write_text(render(store, m.meta, page_of, "report.html.j2", measure_context(m)))
     page = open_page(path)
+    assert page.console_errors() == []
     found: dict[str, Any] = page.run(
         "return { strips: document.querySelectorAll('.wi-strip, .wi-draws, .wi-ticks, [data-draws-text]').length,"
         " why: document.querySelector('[data-no-draws]').textContent,"
@@ -270,4 +271,3 @@ def test_where_there_are_no_draws_the_page_says_why(what_if_run: Run, open_page:
         "why": f"No spread of bootstrap draws is shown: {why}. The intervals do not need it.",
         "bars": len(ALL_BOUNDS),
     }
-    assert page.console_errors() == []
