@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from beb.errors import BadSpec, NumericalFailure
 from beb.interfaces.language_model import Completion, Failure, SampleRequest
-from beb.models import steppers
+from beb.models import cells, steppers
 from beb.models.decode import inverse_cdf
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 
@@ -67,7 +67,7 @@ def test_rows_taken_over_by_waiting_requests(
 ) -> None:
     asked = nested_requests(llama, chat=True)
     expected = [t.token_ids for t in llama.sample(asked) if isinstance(t, Completion)]
-    monkeypatch.setattr(steppers, "MAX_ROWS", max_rows)
+    monkeypatch.setattr(cells, "MAX_ROWS", max_rows)
     monkeypatch.setattr(steppers, "GROUP_TOKENS", group_tokens)
     assert [t.token_ids for t in llama.sample(asked) if isinstance(t, Completion)] == expected
 
@@ -75,7 +75,7 @@ def test_rows_taken_over_by_waiting_requests(
 def test_rows_grow_beyond_their_first_size(llama: HuggingFaceModel) -> None:
     asked = [SampleRequest(llama.start_ids, 20, 10, i) for i in range(4)]
     texts = [t for t in llama.sample(asked) if isinstance(t, Completion)]
-    assert max(len(t.token_ids) for t in texts) > steppers.GROWTH + 20
+    assert max(len(t.token_ids) for t in texts) > cells.GROWTH + 20
     longest = max(range(4), key=lambda i: len(texts[i].token_ids))
     assert list(texts[longest].token_ids) == plain_sample(llama, asked[longest])
 

@@ -137,6 +137,11 @@ def _print(found: list[Forecast], rates: Rates | None, console: Console, counted
     console.print(table, highlight=False)
     lines = ["Time and memory are those of one worker."]
     if rates is None:
+        if all(each.processor_seconds is not None for each in found):
+            processor = sum(each.processor_seconds or 0.0 for each in found)
+            lines += [
+                f"On a processor, all threads together: {_time(processor)}; the machine's load changes that least."
+            ]
         lines += [
             "Measured by timing small items on this machine; components that had to be fitted are in the cache now."
         ]

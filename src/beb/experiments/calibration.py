@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from beb.experiments.chat_api.experiment import ChatApiSubjects
 from beb.experiments.execute import Progress
 from beb.experiments.experiment import Experiment, silent
-from beb.experiments.forecast import TRAINING_FACTOR, Pace, Speed, fitting_tokens
+from beb.experiments.forecast import TRAINING_FACTOR, Busy, Growth, Pace, Speed, fitting_tokens
 from beb.experiments.imaginary import Lengths
 from beb.experiments.personas.subjects import PersonaSubjects
 from beb.experiments.plan import Item
@@ -28,11 +28,12 @@ from beb.experiments.store import Store
 from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.hardware import Hardware
+from beb.models.memory import KEPT
 from beb.models.shelf import Shelf
 
 SIZES = (1, 3, 20)
 """Prompts of the items that are timed. The first of each kind warms up; the others tell an item's cost from a token's.
-The last is as large as items get, so that its memory is that of the run.
+The last is so large that what does not grow without limit has its full size; for the rest see `forecast.Growth`.
 """
 SAMPLE_TEXT = "I would rather tell people what I really think of them than what they hope to hear."
 
@@ -52,29 +53,53 @@ def calibrate(
     """
     notify = progress or silent
     fitting, shelf = _FittingWatch(notify), Shelf()
-    started = time.perf_counter()
+    started = _Instant.now()
     loaded = experiment.load_on(shelf, spec, offline=offline, hardware=hardware or Hardware(), progress=fitting)
     meta = {"experiment": experiment.name, "spec": spec.model_dump(mode="json"), **experiment.meta(spec, loaded)}
     load_seconds = sum(load.seconds for load in shelf.loads)
-    fixed_seconds = time.perf_counter() - started - fitting.seconds - load_seconds
+    beginning = _Instant.now().since(started).since(fitting.taken)
+    fixed_seconds = beginning.clock - load_seconds
     items = _chosen(experiment.plan(spec, meta), experiment.reads)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder), meta) as store:
         worker = experiment.worker(spec, loaded, store)
-        seconds = []
+        taken = []
         for i, item in enumerate(items):
             notify("calibrating", i, len(items))
-            began = time.perf_counter()
+            began = _Instant.now()
             rows = worker.run(item)
-            seconds.append(time.perf_counter() - began)
-            store.commit(item.key, item.kind, rows, seconds[-1])
+            taken.append(_Instant.now().since(began))
+            store.commit(item.key, item.kind, rows, taken[-1].clock)
         target = _target(loaded)
         lengths = _lengths(store, target)
         can_chat = bool(target is not None and target.info.has_chat_template)
+    busy = _busy(beginning, taken) if _on_processor(loaded) else None
+    # What else the machine does falls on all items alike, not on those that it happened to interrupt.
+    seconds = [each.clock if busy is None else each.processor / busy.items for each in taken]
     work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
     paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    fitting_seconds = fitting.seconds or _fitting(spec, work, seconds)
-    return Speed(lengths, paces, fixed_seconds, fitting_seconds, float(peak), load_seconds), can_chat
+    fitting_seconds = fitting.taken.clock or _fitting(spec, work, seconds)
+    growth = _growth(target, work)
+    speed = Speed(lengths, paces, fixed_seconds, fitting_seconds, float(peak), load_seconds, growth, busy)
+    return speed, can_chat
+
+
+@dataclass(frozen=True, slots=True)
+class _Instant:
+    """Seconds of the clock, and of this process on processors."""
+
+    clock: float = 0.0
+    processor: float = 0.0
+
+    @classmethod
+    def now(cls) -> _Instant:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, before: _Instant) -> _Instant:
+        return _Instant(self.clock - before.clock, self.processor - before.processor)
+
+    def plus(self, other: _Instant) -> _Instant:
+        return _Instant(self.clock + other.clock, self.processor + other.processor)
 
 
 class _FittingWatch:
@@ -82,15 +107,39 @@ class _FittingWatch:
 
     def __init__(self, notify: Progress) -> None:
         self._notify = notify
-        self._before: float | None = None
-        self.seconds = 0.0
+        self._before: _Instant | None = None
+        self.taken = _Instant()
 
     def __call__(self, what: str, done: float, total: float) -> None:
-        now = time.perf_counter()
+        now = _Instant.now()
         if self._before is not None:
-            self.seconds += now - self._before
+            self.taken = self.taken.plus(now.since(self._before))
         self._before = now if what.startswith("fitting") else None
         self._notify(what, done, total)
+
+
+def _busy(beginning: _Instant, items: Sequence[_Instant]) -> Busy:
+    clock, processor = (sum(getattr(each, name) for each in items) for name in ("clock", "processor"))
+    return Busy(beginning.processor / beginning.clock, processor / clock)
+
+
+def _on_processor(loaded: Any) -> bool:
+    """Whether the items are this process's own work: not that of a server or of a GPU, for which it waits."""
+    target = _target(loaded)
+    if target is None or isinstance(loaded, ChatApiSubjects):
+        return False
+    weights = getattr(target, "weights", None)
+    return target.info.kind == "world" if weights is None else weights.device.type == "cpu"
+
+
+def _growth(target: LanguageModel | None, work: Sequence[Work]) -> Growth:
+    """Of a model in this machine's memory; none of another."""
+    weights = getattr(target, "weights", None)
+    if weights is None or weights.device.type != "cpu":
+        return Growth()
+    from beb.models.rowcache import kv_bytes_per_token
+
+    return Growth(kv_bytes_per_token(weights), max(each.cells for each in work), weights.memory.room(KEPT))
 
 
 def _fitting(spec: ModelSpec, work: Sequence[Work], seconds: Sequence[float]) -> float:

@@ -77,12 +77,43 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """Memory of one worker that depends on the size of a run's items.
+
+    What is resident whatever they are has its place in the peak of a few items that were carried out: libraries,
+    weights, adapters merged into copies of them, the model of the probe, kernels that were compiled for the shapes of
+    their products, and the rows of the vocabulary that scoring holds (their number is bounded, and reached by few
+    texts). Keys and values of texts that are sampled together are not: they grow with the texts of an item.
+
+    cell_bytes: keys and values of one token; 0 where nothing is kept here. cells: most of them in what was carried out.
+    room: bytes of the memory budget for them.
+    """
+
+    cell_bytes: float = 0.0
+    cells: float = 0.0
+    room: float = math.inf
+
+    def bytes_beyond(self, cells: float) -> float:
+        """Of so many cells, besides those that were held already."""
+        return max(0.0, min(cells * self.cell_bytes, self.room) - self.cells * self.cell_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Seconds of a processor, all threads together, in each second by the clock. beginning: before the items."""
+
+    beginning: float
+    items: float
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """How fast one worker is, and how large.
 
     paces: by kind of item where they were measured; "" for kinds that were not. fixed_seconds: of a run before its
     items, with everything in the cache and its models loaded. fitting_seconds: of its components, where they are not in
-    the cache. memory_bytes: at the peak. load_seconds: of its models.
+    the cache. memory_bytes: at the peak of what was timed. load_seconds: of its models. growth: what larger items take
+    besides. busy: seconds of a processor in each of the clock's.
     """
 
     lengths: Lengths
@@ -91,6 +122,12 @@ class Speed:
     fitting_seconds: float
     memory_bytes: float
     load_seconds: float = 0.0
+    growth: Growth = Growth()
+    busy: Busy | None = None
+
+    def memory(self, work: Sequence[Work]) -> float:
+        """Bytes at the peak of a run of these items."""
+        return self.memory_bytes + self.growth.bytes_beyond(max((each.cells for each in work), default=0.0))
 
     def seconds(self, work: Sequence[Work]) -> float:
         """Of these items, one after another."""
@@ -102,6 +139,8 @@ class Forecast:
     """Of `n_runs` runs that differ in their behaviors alone. Tokens and seconds of one worker: of all of them.
 
     own_seconds: those of them that every worker spends, however many there are: on loading, and on beginning each run.
+    processor_seconds: all of them on a processor, its threads together; None where the work is not done on one, or not
+    measured.
     """
 
     label: str
@@ -113,6 +152,7 @@ class Forecast:
     seconds: float
     own_seconds: float
     memory_bytes: float
+    processor_seconds: float | None = None
 
     @property
     def hours(self) -> float:
@@ -200,7 +240,7 @@ def measured_rates(work: Sequence[Work], speed: Speed) -> dict[str, float]:
     }
     found |= {f"{name}_tokens": float(max(round(mean), 1)) for name, mean in means.items()}
     loading = {"load_seconds": speed.load_seconds} if speed.load_seconds else {}
-    return found | loading | {"run_seconds": speed.fixed_seconds, "weights_gib": speed.memory_bytes / GIB}
+    return found | loading | {"run_seconds": speed.fixed_seconds, "weights_gib": speed.memory(work) / GIB}
 
 
 def _forecast(
@@ -211,7 +251,9 @@ def _forecast(
     own = n * speed.fixed_seconds + (0.0 if loaded else speed.load_seconds)
     label = f"{runs[0].experiment.name} · {runs[0].spec.model}"
     read, sampled, judged = (n * each for each in totals(work))
-    return Forecast(label, n, n * len(work), read, sampled, judged, seconds + own, own, speed.memory_bytes)
+    busy = speed.busy
+    processor = None if busy is None else seconds * busy.items + own * busy.beginning
+    return Forecast(label, n, n * len(work), read, sampled, judged, seconds + own, own, speed.memory(work), processor)
 
 
 def totals(work: Sequence[Work]) -> tuple[float, float, float]:

@@ -20,11 +20,11 @@ from beb.interfaces.language_model import (
 )
 from beb.interfaces.responder import Reply, ReplyRequest, Responder, ResponderInfo
 from beb.interfaces.scorer import Score, Scorer, ScorerInfo
+from beb.models.cells import GROUP_TOKENS, most_cells
 from beb.models.prefixes import plan_prefixes
 
 START, END, REPLY = 0, 1, 2  # begins a text, ends a sentence, ends what stands before a chat's reply
 FIRST_WORD, VOCABULARY = 3, 256
-GROUP_TOKENS = 4096
 SHARED_START = 16  # a start context at least so long is read once for all texts
 NOISE_NATS = 1e-4  # models are told apart by so little that their divergences are zero but for rounding
 
@@ -46,11 +46,15 @@ class Lengths:
 
 @dataclass(slots=True)
 class Tally:
-    """Tokens so far. read: in forward passes over given text. sampled: one by one. judged: read by a scorer."""
+    """Tokens so far. read: in forward passes over given text. sampled: one by one. judged: read by a scorer.
+
+    cells: tokens whose keys and values were held at once while sampling, the most since they were last set to 0.
+    """
 
     read: int = 0
     sampled: int = 0
     judged: int = 0
+    cells: int = 0
 
     @property
     def total(self) -> int:
@@ -59,11 +63,11 @@ class Tally:
 
     def minus(self, other: Tally) -> Tally:
         """What has come since `other`."""
-        return Tally(self.read - other.read, self.sampled - other.sampled, self.judged - other.judged)
+        return Tally(self.read - other.read, self.sampled - other.sampled, self.judged - other.judged, self.cells)
 
     def copy(self) -> Tally:
         """As it is now."""
-        return Tally(self.read, self.sampled, self.judged)
+        return Tally(self.read, self.sampled, self.judged, self.cells)
 
 
 class _Level(Distributions):
@@ -130,6 +134,11 @@ class ImaginaryModel(LanguageModel):
         sampled = sum(len(text.token_ids) for text in texts)
         self.tally.sampled += sampled
         self.tally.read += self.passes * read + (self.passes - 1) * sampled
+        if requests:
+            to_come = max(request.n_sentences * request.max_sentence_tokens for request in requests)
+            rests = {i: len(b.rest) for trunk in trunks for b in trunk.branches for i in b.requests}
+            longest = max(rests[i] + len(text.token_ids) for i, text in enumerate(texts))
+            self.tally.cells = max(self.tally.cells, most_cells(plan, to_come, longest))
         return list(texts)
 
     def _text(self, request: SampleRequest) -> Completion:

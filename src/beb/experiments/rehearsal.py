@@ -34,12 +34,13 @@ WORLD = "world:"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done about one item. Tokens: see `beb.experiments.imaginary.Tally`."""
+    """What is to be done about one item. Tokens, and cells at once: see `beb.experiments.imaginary.Tally`."""
 
     item: Item
     read: float
     sampled: float
     judged: float
+    cells: float = 0.0
 
     @property
     def tokens(self) -> float:
@@ -80,11 +81,12 @@ def rehearse(
     worker = experiment.worker(small, loaded, store)
     found = []
     for item in chosen if chosen is not None else experiment.plan(small, meta):
+        tally.cells = 0
         before = tally.copy()
         rows = worker.run(item)
         store.commit(item.key, item.kind, rows, 0.0)
         done = tally.minus(before)
-        found.append(Work(item, done.read, done.sampled, done.judged))
+        found.append(Work(item, done.read, done.sampled, done.judged, done.cells))
     store.close()
     return found if small is spec else _spread(found, experiment.plan(spec, meta))
 
@@ -94,9 +96,9 @@ def _spread(rehearsed: Iterable[Work], plan: Sequence[Item]) -> list[Work]:
     sums: dict[tuple[str, str, str], np.ndarray[Any, Any]] = {}
     for work in rehearsed:
         n = max(work.item.stop - work.item.first, 1)
-        row = np.array([n, work.read, work.sampled, work.judged], dtype=float)
+        row = np.array([n, work.read, work.sampled, work.judged, work.cells], dtype=float)
         key = (work.item.kind, work.item.variant, work.item.source)
-        sums[key] = sums.get(key, np.zeros(4)) + row
+        sums[key] = sums.get(key, np.zeros(5)) + row
     found = []
     for item in plan:
         n, *tokens = sums[item.kind, item.variant, item.source].tolist()

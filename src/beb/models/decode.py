@@ -10,7 +10,7 @@ import torch
 
 from beb.errors import OutOfMemory
 from beb.interfaces.language_model import Completion, Failure, SampleRequest, TokenIds
-from beb.models import steppers
+from beb.models import cells
 from beb.models.memory import cached_rows, release
 from beb.models.requests import no_room, refuse_unusable
 from beb.models.sentences import SentenceRule, SentenceTracker
@@ -140,7 +140,7 @@ def _begin(request: SampleRequest, rule: SentenceRule) -> _Growing:
 
 def _run(weights: Weights, growing: list[_Growing], row_cache: bool) -> None:
     """Sample all texts; where memory runs out, those not finished go on from where they are, half at a time."""
-    max_rows = steppers.MAX_ROWS
+    max_rows = cells.MAX_ROWS
     while unfinished := [text for text in growing if not text.finished]:
         stepper: Stepper | None = None
         try:

@@ -11,13 +11,11 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from beb.errors import OutOfMemory
+from beb.models.cells import GROWTH
 from beb.models.memory import PASS, is_out_of_memory
 from beb.models.sharing import Seat, Seating, shared_attention
 from beb.models.sizes import kv_bytes, token_bytes
 from beb.models.weights import Weights
-
-GROWTH = 128
-"""Columns added at a time when a row outgrows the buffers."""
 
 _CHECK_TOLERANCE = 1e-3
 _MOST_ROUNDINGS = 2.0

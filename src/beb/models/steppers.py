@@ -10,15 +10,13 @@ from typing import Any, Protocol
 import torch
 
 from beb.interfaces.language_model import TokenIds
+from beb.models.cells import GROUP_TOKENS, GROWTH, MAX_ROWS, first_columns, group_cells
 from beb.models.memory import KEPT, PASS, ROWS
 from beb.models.prefixes import Branch, Plan, Trunk, plan_prefixes
-from beb.models.rowcache import GROWTH, RowCache, kv_bytes_per_token, row_pass_bytes
+from beb.models.rowcache import RowCache, kv_bytes_per_token, row_pass_bytes
 from beb.models.sharing import Beginnings, Seat, Seating
 from beb.models.sizes import n_heads
 from beb.models.weights import Weights, batches_by_length
-
-MAX_ROWS = 128
-GROUP_TOKENS = 4096
 
 
 class RowsOutgrown(Exception):  # noqa: N818 - no error: the texts go on, fewer of them at once
@@ -94,7 +92,7 @@ class RowStepper:
         group_tokens = weights.memory.fits(KEPT / 4, self._token_bytes, at_most=GROUP_TOKENS)
         self._plan: Plan = plan_prefixes(prefixes, group_tokens=group_tokens)
         trunks = [trunk for group in self._plan.groups for trunk in group]
-        own = max(len(branch.rest) for trunk in trunks for branch in trunk.branches) + min(tokens_to_come, GROWTH)
+        own = first_columns(self._plan, tokens_to_come)
         shared = sum(len(trunk.token_ids) for trunk in trunks) // len(prefixes)
         self._max_rows = weights.memory.fits(
             KEPT, self._token_bytes * (own + shared), at_most=min(max_rows, len(prefixes))
@@ -167,9 +165,7 @@ class RowStepper:
             if slot < len(self._seats):
                 self._seats[slot] = None
         if any(seat is not None for seat in self._seats):
-            rests = [len(branch.rest) for trunk in group for branch in trunk.branches if branch.rest]
-            tokens = len(group) * len(group[0].token_ids) + len(rests) * max(rests, default=0)
-            wanted = tokens * self._token_bytes + self._rows.n_bytes
+            wanted = group_cells(group) * self._token_bytes + self._rows.n_bytes
             if wanted + self._held_bytes() > self._weights.memory.room(KEPT):
                 return False
         self._seating = None
