@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from beb.errors import BadSpec
 from beb.experiments.calibration import calibrate
 from beb.experiments.experiment import Here, run_experiment
 from beb.experiments.forecast import (
+    Busy,
+    Growth,
     Pace,
     Rates,
     Speed,
@@ -141,6 +145,51 @@ def test_only_the_first_behavior_has_its_components_in_the_cache() -> None:
     assert one.seconds == pytest.approx(7 + sum(0.5 + 0.001 * each.tokens for each in work))
     assert two.seconds == pytest.approx(2 * one.seconds + 100)
     assert forecast_measured(runs, speed, can_chat=True).seconds == pytest.approx(two.seconds + 60)
+
+
+def test_memory_grows_with_what_is_sampled_together_up_to_the_budget() -> None:
+    def forecast(prompts: int, room: float) -> Any:
+        given = {"models": ["org/m"], "scenarios": ["measure"], "options": {"prompts": prompts}}
+        runs = sweep_of(given, "here", name="x").runs
+        growth, busy = Growth(cell_bytes=1000.0, cells=500.0, room=room), Busy(beginning=0.5, items=2.0)
+        speed = Speed(Lengths(), {"": Pace(0.5, 0.001)}, 7.0, 0.0, 2.0**30, 60.0, growth, busy)
+        found = forecast_measured(runs, speed, can_chat=True)
+        cells = max(each.cells for each in rehearse(runs[0].experiment, runs[0].spec, speed.lengths))
+        return found, cells
+
+    (small, few), (large, many) = forecast(5, math.inf), forecast(20, math.inf)
+    assert 500 < few < many
+    assert small.memory_bytes == pytest.approx(2.0**30 + 1000 * (few - 500))
+    assert large.memory_bytes == pytest.approx(2.0**30 + 1000 * (many - 500))
+    # An item has 20 prompts at the most.
+    assert forecast(200, math.inf)[0].memory_bytes == pytest.approx(large.memory_bytes, rel=0.01)
+    assert forecast(20, 600e3)[0].memory_bytes == 2.0**30 + 100e3
+    assert forecast(20, 400e3)[0].memory_bytes == 2.0**30
+    assert small.processor_seconds == pytest.approx(2 * (small.seconds - 67) + 0.5 * 67)
+
+
+def test_an_item_that_was_interrupted_is_not_taken_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one item the process is stopped for a while: the time of all grows by that, and by no more."""
+    from beb.worlds.model import WorldModel
+
+    experiment = named_experiment("measure")
+    spec = make_spec(experiment.spec, {"model": "world:markov", "prompts": 200})
+    quiet, _ = calibrate(experiment, spec, offline=True)
+    work = rehearse(experiment, spec, quiet.lengths)
+    stops, sample = [1.0], WorldModel.sample
+
+    def stopped(model: WorldModel, requests: Any) -> Any:
+        if len(requests) > 20 and stops:
+            time.sleep(stops.pop())
+        return sample(model, requests)
+
+    monkeypatch.setattr(WorldModel, "sample", stopped)
+    busy, _ = calibrate(experiment, spec, offline=True)
+    assert not stops
+    assert busy.busy is not None
+    assert quiet.busy is not None
+    assert busy.busy.items < 0.7 * quiet.busy.items
+    assert busy.seconds(work) * busy.busy.items == pytest.approx(quiet.seconds(work) * quiet.busy.items, rel=0.5)
 
 
 def test_a_model_is_loaded_once_for_all_runs_on_it() -> None:
