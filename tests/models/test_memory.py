@@ -36,6 +36,7 @@ def model(llama_folder: Path) -> HuggingFaceModel:
     """A model of its own, whose memory a test may spoil."""
     loaded = load_checkpoint(llama_folder, name="tiny", device="cpu")
     assert loaded.row_cache
+    assert loaded.weights.packs
     return loaded
 
 
@@ -274,6 +275,13 @@ def test_not_even_one_token_fits(model: HuggingFaceModel) -> None:
             work()
         assert "\n" not in str(raised.value)
         assert failing.failed < 200
+
+
+def test_not_even_the_first_look_at_a_model_fits(llama_folder: Path) -> None:
+    fresh = load_checkpoint(llama_folder, name="tiny", device="cpu")
+    Failing(fresh.weights.decoder, next(errors()), largest=0)
+    with pytest.raises(OutOfMemory, match=r"tiny.*out of memory even in the smallest batch; use dtype bf16"):
+        features(fresh)
 
 
 def test_other_errors_are_not_tried_again(model: HuggingFaceModel) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from beb.errors import OutOfMemory
 from beb.interfaces.language_model import LanguageModel
+from beb.models.allocator import give_back
 
 DEFAULT_BUDGET = 2 * 2**30
 
@@ -188,6 +189,7 @@ def release() -> None:
     import torch
 
     gc.collect()
+    give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -11,15 +11,12 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from beb.errors import OutOfMemory
+from beb.models.agreement import agree, check_texts
 from beb.models.cells import GROWTH
 from beb.models.memory import PASS, is_out_of_memory
 from beb.models.sharing import Seat, Seating, shared_attention
 from beb.models.sizes import kv_bytes, token_bytes
 from beb.models.weights import Weights
-
-_CHECK_TOLERANCE = 1e-3
-_MOST_ROUNDINGS = 2.0
-_ROUNDING_COPIES = 4
 
 
 class _Frame:
@@ -222,7 +219,7 @@ def supports_rows(weights: Weights) -> bool:
         or any(type(layer) is not DynamicLayer for layer in layers)
     ):
         return False
-    texts = _check_texts(weights.vocabulary_size)
+    texts = check_texts(weights.vocabulary_size)
     try:
         beginnings, cache = RowCache(weights, 1, 2), RowCache(weights, 2, 2)
         beginnings.extend([texts[0][:2]])
@@ -232,52 +229,10 @@ def supports_rows(weights: Weights) -> bool:
         last = cache.extend([texts[0][8:], texts[1][5:]], seating=seating)
         rows = weights.logits(torch.cat([before[0], last[0], before[1, :2], last[1]]))
         whole = torch.cat([weights.full_logits(texts[0])[4:], weights.full_logits(texts[1])[3:]])
-        if weights.dtype == torch.float32:
-            return bool((rows - whole).abs().max() <= _CHECK_TOLERANCE)
-        return _divergence(whole, rows) <= _MOST_ROUNDINGS * _rounding(weights, texts[0])
+        return agree(weights, whole, rows, texts[0])
     except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(
                 f"{weights.name}: out of memory on the first {len(texts[0])} tokens; use dtype bf16"
             ) from error
         return False
-
-
-def _check_texts(vocabulary_size: int) -> tuple[list[int], list[int]]:
-    """Two texts that leave one another after three tokens."""
-    first = [(5 * i + 2) % vocabulary_size for i in range(9)]
-    return first, first[:3] + [(7 * i + 1) % vocabulary_size for i in range(3)]
-
-
-def _rounding(weights: Weights, token_ids: Sequence[int]) -> float:
-    """Mean divergence of next-token distributions, in nats, when the embeddings move by the dtype's spacing.
-
-    That is how much of the model's own rounding one can see without a higher precision. Each entry of the embeddings
-    moves up or down at random by at most twice what rounding does to it; the roundings of a pass are many, but smaller
-    and carried on through fewer blocks. Correct rows differ from whole passes by 0.1 to 0.7 of this figure, rows one
-    position off by 6 or more (six models, bf16 and fp16). Logits say less: where activations are large, those of rare
-    tokens move by more than a tenth of the largest though the distribution stays.
-    """
-    copies = torch.tensor([list(token_ids)] * _ROUNDING_COPIES, device=weights.device)
-
-    def move(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        signs = torch.randint(0, 2, output.shape, generator=torch.Generator().manual_seed(0)).to(output.device) * 2 - 1
-        return (output.float() * (1 + torch.finfo(weights.dtype).eps * signs)).to(output.dtype)
-
-    def logits() -> torch.Tensor:
-        with torch.inference_mode():
-            output = weights.decoder(input_ids=copies, attention_mask=torch.ones_like(copies), use_cache=False)
-            return weights.logits(output.last_hidden_state.flatten(0, 1))
-
-    still = logits()
-    handle = weights.module.get_input_embeddings().register_forward_hook(move)
-    try:
-        return _divergence(still, logits())
-    finally:
-        handle.remove()
-
-
-def _divergence(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Mean KL of rows of logits, in nats."""
-    log_p, log_q = first.double().log_softmax(-1), second.double().log_softmax(-1)
-    return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())

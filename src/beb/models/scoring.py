@@ -16,7 +16,9 @@ from beb.interfaces.language_model import Failure, LanguageModel, TokenIds
 from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, memory_errors, texts_at_once
 
 FloatArray = npt.NDArray[np.float64]
-CHUNK_ROWS = 256
+CHUNK_ROWS = 128
+"""25 MB of a vocabulary of 49,152, which the allocator keeps from one chunk to the next (`beb.models.allocator`)."""
+
 INSTEAD_OF_EXACT = "take --kl monte-carlo or --kl top-k (a lower bound)"
 _ROUNDING_NATS = 1e-3
 """A negative divergence smaller than this is rounding of fp32 log-probabilities; a larger one is a fault."""

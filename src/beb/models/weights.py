@@ -7,15 +7,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from beb.errors import ModelError, NumericalFailure
+from beb.models.allocator import keep_freed
 from beb.models.devices import memory_budget, require_loaded
 from beb.models.hardware import Hardware
 from beb.models.linears import use_fast_linears
 from beb.models.memory import PASS, ROWS, Memory, cached_rows, is_out_of_memory, memory_errors, until_done
+from beb.models.packing import packed, packed_attention, packed_inputs, supports_packing
 from beb.models.sizes import token_bytes
 
 TOKENS_PER_PASS = 2048
@@ -68,6 +71,8 @@ class Weights:
         require_loaded(module, name)
         self.device: torch.device = parameter.device
         self.memory = Memory(memory_budget(self.hardware, self.device))
+        if self.device.type == "cpu":
+            keep_freed()
         self.dtype: torch.dtype = parameter.dtype
         self.decoder = module.get_decoder()
         use_fast_linears(module)
@@ -95,6 +100,12 @@ class Weights:
                 for name, tensor in pristine.items():
                     self._parameters[name].data = tensor
                 self._active = previous
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether texts of any lengths are run together without padding; checked on the first use."""
+        with self._lock, memory_errors(self.name):
+            return supports_packing(self)
 
     def parameter(self, name: str) -> torch.nn.Parameter | None:
         """The parameter of that name, or None."""
@@ -172,7 +183,7 @@ class Weights:
         lists = [m for m in self.decoder.children() if isinstance(m, torch.nn.ModuleList) and len(m) == n_layers]
         return lists[0][index - 1] if len(lists) == 1 else None
 
-    def _states_after(self, block: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _states_after(self, block: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Hidden states after a block; the blocks behind it are not run."""
 
         def leave(_module: Any, _inputs: Any, output: Any) -> None:
@@ -275,7 +286,7 @@ class Weights:
     def _batched(
         self,
         sequences: Sequence[Sequence[int]],
-        states_of: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+        states_of: Callable[[dict[str, Any]], torch.Tensor],
         keep: Keep,
         *,
         long: Long | None = None,
@@ -287,19 +298,32 @@ class Weights:
             left = list(waiting)
             lengths = [len(sequences[i]) for i in left]
             limit = self.pass_tokens(max(lengths, default=0), extra=extra)
-            for batch in batches_by_length(lengths, tokens=limit):
+            group = packed if len(left) > 1 and self.packs else batches_by_length
+            for batch in group(lengths, tokens=limit):
                 chosen = [left[k] for k in batch]
                 with torch.inference_mode(), foreign_errors(self.name):
                     first = sequences[chosen[0]]
                     # One that does not fit stands alone: a batch of several has at most `limit` tokens.
                     room = self.pass_tokens(len(first), extra=extra, at_most=max(TOKENS_PER_PASS, len(first)))
                     pieces = None if long is None or len(first) <= room else long(first)
-                    states = states_of(self._inputs([sequences[i] for i in chosen])) if pieces is None else pieces[None]
-                    for row, i in enumerate(chosen):
-                        keep(i, states[row, : len(sequences[i])])
+                    states = self._run([sequences[i] for i in chosen], states_of) if pieces is None else [pieces]
+                    for i, own in zip(chosen, states, strict=True):
+                        keep(i, own)
                         del waiting[i]
 
         until_done(self.memory, work)
+
+    def _run(
+        self, batch: Sequence[Sequence[int]], states_of: Callable[[dict[str, Any]], torch.Tensor]
+    ) -> Sequence[torch.Tensor]:
+        """What a pass gives for each sequence, (n_tokens, width)."""
+        lengths = [len(ids) for ids in batch]
+        if len(set(lengths)) > 1 and self.packs:
+            with packed_attention(self.decoder.config):
+                states = states_of(packed_inputs(batch, self.device))[0]
+            return torch.split(states, lengths)
+        states = states_of(self._inputs(batch))
+        return [states[row, :n] for row, n in enumerate(lengths)]
 
     def _inputs(self, batch: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Token ids with right padding: causality keeps it from every real token, so positions need no correction."""
