@@ -17,6 +17,7 @@ from beb.models.weights import Weights
 from benchmarks.counting import Meter, timed
 from benchmarks.rows import Row
 from benchmarks.setting import say
+from benchmarks.shares import Shares, network_shares
 
 SIZES = (1024, 2048, 4096)
 GOAL, MOST_PADDING = 0.85, 0.10
@@ -28,6 +29,7 @@ class ScoringRate:
     """One scoring job. flops: that its matrix products need. seconds: of all of it. network_seconds: in the network.
 
     matrix_product: FLOP per second of a plain product. real, padded: tokens of the passes without and with padding.
+    shares: of the network's time. weight_flops: of the products with the weights in the passes that these are of.
     """
 
     flops: float
@@ -36,6 +38,8 @@ class ScoringRate:
     matrix_product: float
     real: int
     padded: int
+    shares: Shares
+    weight_flops: float
 
 
 def forward_flops(weights: Weights, lengths: Sequence[int], scored: Sequence[int]) -> float:
@@ -46,13 +50,17 @@ def forward_flops(weights: Weights, lengths: Sequence[int], scored: Sequence[int
     those before it), and the output matrix on the scored rows. Not counted: padding, embeddings, norms, rotations,
     softmax, activations, and everything after the logits.
     """
-    config = weights.module.config.get_text_config()
     linear = sum(m.weight.numel() for m in weights.decoder.modules() if isinstance(m, Linear))
+    vocabulary = weights.vocabulary_size * weights.module.config.get_text_config().hidden_size
+    return float(2.0 * linear * sum(lengths) + attention_flops(weights, lengths) + 2.0 * vocabulary * sum(scored))
+
+
+def attention_flops(weights: Weights, lengths: Sequence[int]) -> float:
+    """Those of causal attention in all blocks."""
+    config = weights.module.config.get_text_config()
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     per_pair: float = 4.0 * config.num_hidden_layers * config.num_attention_heads * width
-    vocabulary = weights.vocabulary_size * config.hidden_size
-    pairs = sum(n * (n + 1) / 2 for n in lengths)
-    return float(2.0 * linear * sum(lengths) + per_pair * pairs + 2.0 * vocabulary * sum(scored))
+    return float(per_pair * sum(n * (n + 1) / 2 for n in lengths))
 
 
 def matrix_product_rate(dtype: torch.dtype, *, repeats: int) -> float:
@@ -103,7 +111,10 @@ def measure_scoring(model: HuggingFaceModel, texts: Sequence[TokenIds], *, repea
         if again < seconds:
             seconds, network = again, meter.network_seconds
     rates.append(matrix_product_rate(model.weights.dtype, repeats=repeats))
-    return ScoringRate(flops, seconds, network, max(rates), sum(lengths), padded)
+    shares = network_shares(model, texts, repeats=repeats)
+    own = [len(model.start_ids) + len(ids) - 1 for ids in texts]
+    weight_flops = forward_flops(model.weights, own, own) - attention_flops(model.weights, own)
+    return ScoringRate(flops, seconds, network, max(rates), sum(lengths), padded, shares, weight_flops)
 
 
 def scoring_rows(found: dict[str, ScoringRate]) -> list[Row]:
@@ -125,8 +136,26 @@ def scoring_rows(found: dict[str, ScoringRate]) -> list[Row]:
                 )
             )  # fmt: skip
             mark = ""
+        rows += _share_rows(dtype, rate)
         say(f"scoring, {dtype}: {rate.seconds:.2f} s")
     one = next(iter(found.values()))
     waste = 1 - one.real / one.padded
     rows.append(Row("padding in the passes of that job", f"{waste:.1%}", "", "", "≤ 10 %", waste <= MOST_PADDING))
     return rows
+
+
+def _share_rows(dtype: str, rate: ScoringRate) -> list[Row]:
+    """What stands between the network and the goal, by a profiler."""
+    shares, peak = rate.shares, rate.matrix_product / 1e9
+    speed = rate.weight_flops / shares.products / 1e9
+    told = (
+        ("in products with the weights", shares.products),
+        ("in attention", shares.attention),
+        ("in norms, activations, rotations, sums and copies", shares.other),
+    )
+    return [
+        Row(f"{dtype}, profile: products with the weights, GFLOP/s", f"{speed:.0f}", f"{peak:.0f} (matrix product)",
+            f"{speed / peak:.0%}"),
+        *(Row(f"{dtype}, profile: share of the network's time {what}", "", "", f"{part / shares.total:.0%}")
+          for what, part in told),
+    ]  # fmt: skip

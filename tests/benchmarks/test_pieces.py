@@ -13,11 +13,12 @@ from beb.experiments.spec import MeasureSpec
 from beb.interfaces.language_model import SampleRequest
 from beb.models.weights import Weights
 from benchmarks.counting import Meter, TorchClock, entered
-from benchmarks.flops import forward_flops, matrix_product_rate
+from benchmarks.flops import attention_flops, forward_flops, matrix_product_rate
 from benchmarks.memory import BUDGET, Peak, memory_rows
 from benchmarks.overhead import RunTimes, overhead_rows
 from benchmarks.rows import BEGIN, END, Row, compact, markdown, write_into
 from benchmarks.sampling import VARIABLE, measure_sampling, sampling_rows
+from benchmarks.shares import divided, profiled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,24 @@ def test_operations_are_those_that_torch_counts(weights: Weights) -> None:
     # The eager attention also multiplies what the mask removes, which no pass needs.
     masked = 4 * 3 * 32 * 2 * (n * n - n * (n + 1) // 2)
     assert forward_flops(weights, [n, n], [n, n]) == counter.get_total_flops() - masked
+
+
+def test_the_operations_of_attention_are_the_rest(weights: Weights) -> None:
+    # Each of 5 positions attends to itself and those before it: 15 pairs, two products, 3 blocks, 32 numbers.
+    assert attention_flops(weights, [5]) == 2 * 2 * 15 * 3 * 32
+    without = forward_flops(weights, [5], [0]) - attention_flops(weights, [5])
+    assert without == 5 * (forward_flops(weights, [1], [0]) - attention_flops(weights, [1]))
+
+
+def test_the_time_in_the_network_is_divided_up(weights: Weights) -> None:
+    found = profiled(weights, [tuple(range(1, 40)), tuple(range(7))])
+    assert min(found.products, found.attention, found.other) > 0
+    # Of the same work without anything else than its products with the weights, all is that.
+    with torch.inference_mode():
+        rows, matrix = torch.randn(700, 700), torch.randn(700, 700)
+        only = divided(lambda: [rows @ matrix for _ in range(20)])
+    assert only.products > 0.9 * only.total
+    assert only.attention == 0
 
 
 def test_a_matrix_product_has_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
