@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
 from typing import Any
 
@@ -16,6 +15,7 @@ from beb.models.components import with_lead
 from beb.models.embedded import smollm2_gguf
 from beb.models.gguf import converted_folder
 from beb.models.huggingface import HuggingFaceModel, wrap
+from beb.models.memory import peak_bytes
 from beb.models.quiet import quiet_loading
 from beb.models.scoring import score_sequences
 
@@ -54,11 +54,6 @@ def work(model: HuggingFaceModel, what: str, tokens: int) -> None:
     long = [model.start_ids + text(tokens) for _ in range(4)]
     nested = [ids[: len(ids) * part // 4] for ids in long for part in (1, 2, 3, 4)]
     model.sample([SampleRequest(prefix, 1, 40, seed) for seed, prefix in enumerate(nested * 4)])
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def work(model: HuggingFaceModel, given: dict[str, Any]) -> list[float]:
     start, n, many = model.start_ids, given["tokens"], given["texts"]
     if given["what"] == "score":
         models = {"p": model, "q": persona_component(model, PERSONA)}
-        sequences = [text(n), *(text(60) for _ in range(many))]
+        sequences = [text(n), *(text(3 + i % 40 if given.get("mixed") else 60) for i in range(many))]
         scores = score_sequences(sequences, models, divergences=[("p", "q")])
         return [float(v.sum()) for s in scores for v in (s.log_probs["p"], s.log_probs["q"], s.kl["p", "q"])]
     if given["what"] == "nested":  # answers after the beginnings of one long text, and after many short ones

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -289,3 +291,16 @@ def test_other_errors_are_not_tried_again(model: HuggingFaceModel) -> None:
     with pytest.raises(Exception, match="forward pass failed: shapes cannot be multiplied"):
         scored(model)
     assert failing.failed == 1
+
+
+def test_the_peak_of_a_process_is_its_own_and_not_that_of_its_parent() -> None:
+    code = (
+        "import subprocess, sys; from beb.models.memory import peak_bytes; block = bytearray(600 << 20); del block;"
+        "print(int(peak_bytes())); "
+        "print(subprocess.check_output([sys.executable, '-c', sys.argv[1]], text=True))"
+    )
+    child = "from beb.models.memory import peak_bytes; print(int(peak_bytes()))"
+    done = subprocess.run([sys.executable, "-c", code, child], capture_output=True, text=True, check=True)
+    parents, own = (int(line) for line in done.stdout.split())
+    assert parents > 600 * 2**20
+    assert own < 300 * 2**20

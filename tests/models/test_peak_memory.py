@@ -57,6 +57,7 @@ CASES = {
     "scoring over a large vocabulary": ("score", 128, {"vocabulary": VOCABULARY, "tokens": 500}),
     "sampling over a large vocabulary": ("nested", 64, {"vocabulary": VOCABULARY, "texts": 140}),
     "scoring with a wide inner layer": ("score", 96, {"inner": 8192}),
+    "scoring texts of many lengths": ("score", 128, {"inner": 32768, "tokens": 40, "texts": 80, "mixed": True}),
     "sampling with a wide inner layer": ("nested", 96, {"inner": 8192, "texts": 60}),
     "keys and values of long beginnings": ("long", 96, {"width": 256, "tokens": 1000, "texts": 60}),
     "keys and values of texts that grow": ("growing", 96, {"width": 256, "tokens": 400, "texts": 60}),

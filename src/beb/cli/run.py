@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ from beb.experiments.experiment import Experiment, default_folder, run_experimen
 from beb.experiments.spec import make_spec
 from beb.experiments.store import Store
 from beb.models.hardware import Hardware
+from beb.models.memory import peak_bytes
 from beb.report.html import write_report
 
 
@@ -46,7 +45,7 @@ def run_command(
         path = write_report(store, result, folder / "report.html")
         print_result(store, result, console)
     console.print(f"Run:    {folder}\nReport: {path}", highlight=False, soft_wrap=True)
-    console.print(f"{time.perf_counter() - started:.0f} s, peak memory {_peak_gib():.1f} GiB", highlight=False)
+    console.print(f"{time.perf_counter() - started:.0f} s, peak memory {peak_bytes() / 2**30:.1f} GiB", highlight=False)
 
 
 def executor_of(given: str) -> Executor | None:
@@ -59,8 +58,3 @@ def executor_of(given: str) -> Executor | None:
     if given != "local":
         raise BadSpec(f"--executor {given!r} is unknown; accepted: local, ray, ray:address=HOST:PORT,workers=N")
     return None
-
-
-def _peak_gib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 30 if sys.platform == "darwin" else 1 << 20)

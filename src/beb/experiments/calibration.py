@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from beb.experiments.store import Store
 from beb.experiments.subjects import Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.hardware import Hardware
-from beb.models.memory import KEPT
+from beb.models.memory import KEPT, peak_bytes
 from beb.models.shelf import Shelf
 
 SIZES = (1, 3, 20)
@@ -73,14 +72,13 @@ def calibrate(
         lengths = _lengths(store, target)
         can_chat = bool(target is not None and target.info.has_chat_template)
     busy = _busy(beginning, taken) if _on_processor(loaded) else None
-    # What else the machine does falls on all items alike, not on those that it happened to interrupt.
-    seconds = [each.clock if busy is None else each.processor / busy.items for each in taken]
+    seconds = [each.clock for each in taken] if busy is None else _undisturbed([item.kind for item in items], taken)
     work = rehearse(experiment, spec, lengths, can_chat=can_chat, chosen=items)
     paces = _paces([(w.item, w.size, s) for w, s in zip(work, seconds, strict=True)])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak_bytes()
     fitting_seconds = fitting.taken.clock or _fitting(spec, work, seconds)
     growth = _growth(target, work)
-    speed = Speed(lengths, paces, fixed_seconds, fitting_seconds, float(peak), load_seconds, growth, busy)
+    speed = Speed(lengths, paces, fixed_seconds, fitting_seconds, peak, load_seconds, growth, busy)
     return speed, can_chat
 
 
@@ -121,6 +119,22 @@ class _FittingWatch:
 def _busy(beginning: _Instant, items: Sequence[_Instant]) -> Busy:
     clock, processor = (sum(getattr(each, name) for each in items) for name in ("clock", "processor"))
     return Busy(beginning.processor / beginning.clock, processor / clock)
+
+
+def _undisturbed(kinds: Sequence[str], taken: Sequence[_Instant]) -> list[float]:
+    """Seconds of items by the clock: what else the machine does falls on all alike, not on those that it interrupted.
+
+    Kinds keep several processors busy to a different extent, or wait for a server: of each kind the item that the clock
+    was kindest to tells how many of its seconds one of the processor takes. The sum over all items stays that of the
+    clock.
+    """
+    ratios: dict[str, float] = {}
+    spent = [max(each.processor, 1e-9) for each in taken]
+    for kind, each, processor in zip(kinds, taken, spent, strict=True):
+        ratios[kind] = min(ratios.get(kind, math.inf), each.clock / processor)
+    alone = [ratios[kind] * processor for kind, processor in zip(kinds, spent, strict=True)]
+    load = sum(each.clock for each in taken) / sum(alone)
+    return [load * seconds for seconds in alone]
 
 
 def _on_processor(loaded: Any) -> bool:

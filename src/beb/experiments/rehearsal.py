@@ -94,16 +94,19 @@ def rehearse(
 def _spread(rehearsed: Iterable[Work], plan: Sequence[Item]) -> list[Work]:
     """The work of a longer plan of which some prompts were rehearsed."""
     sums: dict[tuple[str, str, str], np.ndarray[Any, Any]] = {}
+    cells: dict[tuple[str, str, str], float] = {}  # at once, so the most of any item, and not their sum
     for work in rehearsed:
         n = max(work.item.stop - work.item.first, 1)
-        row = np.array([n, work.read, work.sampled, work.judged, work.cells], dtype=float)
+        row = np.array([n, work.read, work.sampled, work.judged], dtype=float)
         key = (work.item.kind, work.item.variant, work.item.source)
-        sums[key] = sums.get(key, np.zeros(5)) + row
+        sums[key] = sums.get(key, np.zeros(4)) + row
+        cells[key] = max(cells.get(key, 0.0), work.cells)
     found = []
     for item in plan:
-        n, *tokens = sums[item.kind, item.variant, item.source].tolist()
+        key = (item.kind, item.variant, item.source)
+        n, read, sampled, judged = sums[key].tolist()
         share = max(item.stop - item.first, 1) / n
-        found.append(Work(item, *(share * each for each in tokens)))
+        found.append(Work(item, share * read, share * sampled, share * judged, cells[key]))
     return found
 
 

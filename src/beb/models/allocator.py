@@ -13,7 +13,7 @@ _OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP
 
 
 def keep_freed() -> bool:
-    """Keep freed blocks of less than 32 MiB in the process, and 64 MiB at the end of its heap; whether that was done.
+    """Keep freed blocks of less than 32 MiB in the process, and 64 MiB at the end of its heap; whether glibc agreed.
 
     glibc gives back larger ones, and the next pass then has every page of them zeroed anew, which can take as long as
     its matrix products. These limits are the highest that glibc comes to by itself, but only after it has freed a block

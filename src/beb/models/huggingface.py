@@ -299,6 +299,8 @@ def wrap(
 ) -> HuggingFaceModel:
     """A loaded transformers decoder and its tokenizer as a LanguageModel; its weights may be laid out anew.
 
+    On a processor, glibc's allocator is told to keep freed memory in this process (`beb.models.allocator`).
+
     fingerprint: hash of everything that determines the probabilities. hardware: where the module was put.
     Raises: NotAModel if no token can start a text, or some weights are on no device.
     """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from beb.errors import OutOfMemory
@@ -182,6 +185,20 @@ def in_parts(n: int, stop_of: Callable[[int], int], work: Callable[[int, int], N
             start = stop
             continue
         release()
+
+
+def peak_bytes() -> float:
+    """The most memory that this process has had; on Linux without that of the process that started it."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        status = ""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    if found is not None:
+        return 1024.0 * int(found[1])
+    import resource  # Windows has none
+
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
 def release() -> None:

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from beb.models.weights import Weights
 
 ATTENTION = "packed_texts"
-_UNKNOWN = ("sliding_window", "softcap", "s_aux")
+_UNKNOWN = ("sliding_window", "softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 """What some architectures ask of attention besides a scale."""
 
 
 def packed(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
     """Indices in batches of at most `tokens` tokens, longest first; a longer sequence stands alone.
 
-    Each goes into the first batch that has room for it, so that all but the last few are nearly full.
+    Each goes into the first batch that has room for it, so that all but the last few are nearly full. Assumes: none is
+    empty.
     """
     batches: list[list[int]] = []
     room: list[int] = []
@@ -76,15 +77,17 @@ def packed_attention(config: Any) -> Iterator[None]:
 def supports_packing(weights: Weights) -> bool:
     """Whether packed texts have the model's own next-token distributions: checked by running two short texts.
 
-    On a processor only: a GPU would rather have one product for many padded texts than one for each.
+    On a processor only: a GPU would rather have one product for many padded texts than one for each. What changes with
+    a text's length alone, such as positions that are stretched beyond some length, no short text shows: a packed pass
+    is short as well (`weights.TOKENS_PER_CPU_PASS`), and its positions begin anew with each text.
     """
     config = weights.module.config
     if weights.device.type != "cpu" or not weights.splits or config._attn_implementation != "sdpa":
         return False
-    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=config).layers):
-        return False
     texts = check_texts(weights.vocabulary_size)
     try:
+        if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=config).layers):
+            return False
         with torch.inference_mode():
             together = weights.logits(torch.cat(packed_states(weights, [*texts, texts[1]])))
             whole = torch.cat([weights.full_logits(texts[i]) for i in (0, 1, 1)])

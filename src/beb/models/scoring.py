@@ -17,7 +17,7 @@ from beb.models.memory import cached_rows, chunk_size, footprint_of, in_parts, m
 
 FloatArray = npt.NDArray[np.float64]
 CHUNK_ROWS = 128
-"""25 MB of a vocabulary of 49,152, which the allocator keeps from one chunk to the next (`beb.models.allocator`)."""
+"""Of 65,536 tokens or fewer, the allocator keeps their memory from one chunk to the next (`beb.models.allocator`)."""
 
 INSTEAD_OF_EXACT = "take --kl monte-carlo or --kl top-k (a lower bound)"
 _ROUNDING_NATS = 1e-3

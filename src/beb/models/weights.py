@@ -23,9 +23,11 @@ from beb.models.sizes import token_bytes
 
 TOKENS_PER_PASS = 2048
 TOKENS_PER_CPU_PASS = 512
-"""On a processor: the activations stay in its cache and in memory it has already, and less of a batch is padding."""
+"""On a processor: the activations stay in its cache and in memory that the process has already."""
 
 MAX_PADDING = 0.1
+"""Where texts cannot be packed."""
+
 _CHECK_TOKENS = 12
 _CHECK_TOLERANCE = 1e-3
 
@@ -60,7 +62,8 @@ class Weights:
     """A causal language model's parameters, shared by every component that stands on them.
 
     The forward pass depends only on the swap that is active inside `activated`; outside it the tensors are the
-    pristine ones, the same objects as at the start. What is computed besides them stays within `memory`.
+    pristine ones, the same objects as at the start. What is computed besides them stays within `memory`. On a processor
+    glibc's allocator is told to keep freed memory (`allocator.keep_freed`), in the whole process.
     """
 
     def __init__(self, module: Any, name: str, *, hardware: Hardware | None = None) -> None:
@@ -103,7 +106,10 @@ class Weights:
 
     @cached_property
     def packs(self) -> bool:
-        """Whether texts of any lengths are run together without padding; checked on the first use."""
+        """Whether texts of any lengths are run together without padding; checked on the first use.
+
+        Under the component that is active then: one with damaged weights leaves the others with padding.
+        """
         with self._lock, memory_errors(self.name):
             return supports_packing(self)
 
@@ -319,7 +325,7 @@ class Weights:
         """What a pass gives for each sequence, (n_tokens, width)."""
         lengths = [len(ids) for ids in batch]
         if len(set(lengths)) > 1 and self.packs:
-            with packed_attention(self.decoder.config):
+            with self._lock, packed_attention(self.decoder.config):
                 states = states_of(packed_inputs(batch, self.device))[0]
             return torch.split(states, lengths)
         states = states_of(self._inputs(batch))
