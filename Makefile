@@ -56,6 +56,8 @@ $(READY): pyproject.toml requirements/constraints.txt requirements/embedded-mode
 $(VLLM_READY): requirements/vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/vllm.txt
+	# Pictures and sound: not needed for texts, and their builds do not load beside a torch for processors.
+	$(VLLM)/bin/python -m pip uninstall --quiet --disable-pip-version-check --yes torchvision torchaudio torchcodec
 	touch $(VLLM_READY)
 
 clean:

@@ -6,6 +6,7 @@ The server runs in an environment of its own: BEB_VLLM names its Python (or the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -98,12 +99,13 @@ def url(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         _wait_until_it_answers(f"http://127.0.0.1:{port}/v1/models", server, log)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        with contextlib.suppress(ProcessLookupError):  # it may not have started
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
 
 
 def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
