@@ -20,7 +20,9 @@ from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 FAULTS = (
     "429", "429-with-date", "500", "503", "400", "401", "404", "half-body", "garbage", "no-choices", "nan", "positive",
     "wrong-ids", "no-log-probs", "too-many-tokens", "silence", "hang-up", "filtered", "huge-wait",
+    "slow",
 )  # fmt: skip
+_SLOW_SECONDS = 0.2
 _REPLACED = {"nan": float("nan"), "positive": 3.5}
 
 
@@ -259,6 +261,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "silence":
             time.sleep(self.server_of.silence)
             self.close_connection = True
+        elif fault == "slow":
+            time.sleep(_SLOW_SECONDS)
+            self._raw(json.dumps(self._answer(body)).encode(), pieces=4)
         elif fault == "no-choices":
             self._send({"choices": []})
         else:
@@ -272,7 +277,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._raw(json.dumps(told).encode(), status=status, headers=headers)
 
     def _raw(
-        self, content: bytes, *, status: int = 200, length: int | None = None, headers: Mapping[str, str] | None = None
+        self,
+        content: bytes,
+        *,
+        status: int = 200,
+        length: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        pieces: int = 1,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -280,7 +291,12 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        size = -(-len(content) // pieces)
+        for start in range(0, len(content), size):
+            if start:
+                self.wfile.flush()
+                time.sleep(_SLOW_SECONDS)
+            self.wfile.write(content[start : start + size])
 
 
 def _spoilt(fault: str, told: dict[str, Any]) -> dict[str, Any]:

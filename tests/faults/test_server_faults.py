@@ -26,7 +26,7 @@ from model_server import ModelServer, serving_shop
 
 PASSING = (
     "429", "429-with-date", "500", "503", "half-body", "garbage", "no-choices", "nan", "positive", "wrong-ids",
-    "no-log-probs", "too-many-tokens", "hang-up", "silence",
+    "no-log-probs", "too-many-tokens", "hang-up", "silence", "slow",
 )  # fmt: skip
 LASTING = {
     "429": "rate-limited", "500": "server-error", "401": "request-refused", "half-body": "bad-reply",
@@ -121,6 +121,20 @@ def test_faults_that_last_stop_the_run_and_it_goes_on(
     done = measure(server, folder, shop)
     assert done.returncode == 0, done.stderr
     assert content(folder) == whole.content
+
+
+def test_slow_replies_that_come_in_pieces_are_waited_for_and_not_asked_for_again(
+    server: ModelServer, whole: Undisturbed, shop: Path, tmp_path: Path
+) -> None:
+    server.bodies.clear()
+    # Each takes 0.8 seconds, and no piece of it as long as the timeout.
+    server.faults = [None] * whole.before(0.3) + ["slow"] * 8
+    done = measure(server, tmp_path / "run", shop, retries=0, timeout=0.6)
+    assert done.returncode == 0, done.stderr
+    assert server.faults == []
+    assert sum("max_tokens" in body for body in server.bodies) == whole.requests
+    (_, rows), (_, expected) = json.loads(content(tmp_path / "run")), json.loads(whole.content)
+    assert rows == expected
 
 
 def test_a_run_that_a_slow_server_stopped_goes_on_with_more_patience(

@@ -76,8 +76,8 @@ def url(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     python = vllm_python()
     if python is None:
         pytest.skip(
-            "NO REAL vLLM WAS TESTED: run `make test-vllm` (about 3.5 GB and 7 minutes, once), or set BEB_VLLM to the "
-            "Python of an environment with vLLM, or put vllm on the PATH"
+            "NO REAL vLLM IS TESTED HERE: run `make test-vllm` (about 3.5 GB and 7 minutes, once), or set BEB_VLLM to "
+            "the Python of an environment with vLLM, or put vllm on the PATH"
         )
     if not python.is_file():
         pytest.fail(f"BEB_VLLM or the PATH names {python}, which is no file")
