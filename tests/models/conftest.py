@@ -93,6 +93,18 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return lambda kind="llama", **options: build_checkpoint(tmp_path_factory.mktemp(kind), kind, **options)
 
 
+@pytest.fixture(scope="module")
+def loaded(build: Callable[..., Path]) -> Callable[[str, str], HuggingFaceModel]:
+    """A random checkpoint of an architecture in a dtype; one folder for each architecture."""
+    folders: dict[str, Path] = {}
+
+    def load(kind: str, dtype: str) -> HuggingFaceModel:
+        folder = folders.setdefault(kind, build(kind))
+        return load_checkpoint(folder, name=kind, dtype=dtype, device="cpu")
+
+    return load
+
+
 @pytest.fixture(scope="session")
 def adapter(llama: HuggingFaceModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter strong enough to change the tiny model visibly."""

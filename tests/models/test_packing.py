@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,10 @@ from hypothesis import strategies as st
 
 from beb.errors import ModelError
 from beb.models import packing
-from beb.models.huggingface import HuggingFaceModel, load_checkpoint
+from beb.models.huggingface import HuggingFaceModel
 from beb.models.packing import packed, supports_packing
 
 DTYPES = ("fp32", "bf16", "fp16")
-
-
-@pytest.fixture(scope="module")
-def loaded(build: Callable[..., Path]) -> Callable[[str, str], HuggingFaceModel]:
-    folders: dict[str, Path] = {}
-
-    def load(kind: str, dtype: str) -> HuggingFaceModel:
-        folder = folders.setdefault(kind, build(kind))
-        return load_checkpoint(folder, name=kind, dtype=dtype, device="cpu")
-
-    return load
 
 
 def texts_of(model: HuggingFaceModel, lengths: list[int]) -> list[list[int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,10 @@ import torch
 
 from beb.interfaces.language_model import Completion, SampleRequest
 from beb.models import rowcache
-from beb.models.huggingface import HuggingFaceModel, load_checkpoint
+from beb.models.huggingface import HuggingFaceModel
 from beb.models.sharing import Seating
 
 DTYPES = ("fp32", "bf16", "fp16")
-
-
-@pytest.fixture(scope="module")
-def loaded(build: Callable[..., Path]) -> Callable[[str, str], HuggingFaceModel]:
-    folders: dict[str, Path] = {}
-
-    def load(kind: str, dtype: str) -> HuggingFaceModel:
-        folder = folders.setdefault(kind, build(kind))
-        return load_checkpoint(folder, name=kind, dtype=dtype, device="cpu")
-
-    return load
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

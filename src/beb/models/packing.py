@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.cache_utils import DynamicCache, DynamicLayer
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from beb.models.agreement import agree, check_texts
+from beb.models.attention import attending_by
 from beb.models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -62,16 +62,9 @@ def packed_inputs(texts: Sequence[Sequence[int]], device: torch.device) -> dict[
     }
 
 
-@contextmanager
-def packed_attention(config: Any) -> Iterator[None]:
+def packed_attention(config: Any) -> AbstractContextManager[None]:
     """Let the blocks of a model attend within each text; its forward pass takes the keyword `text_lengths`."""
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
-    usual = config._attn_implementation
-    config._attn_implementation = ATTENTION
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
+    return attending_by(config, ATTENTION, _attention)
 
 
 def supports_packing(weights: Weights) -> bool:

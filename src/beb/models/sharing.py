@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from beb.models.attention import attending_by
 from beb.models.sizes import n_heads
 
 ATTENTION = "shared_beginnings"
@@ -120,16 +120,9 @@ class Seating:
         return scores
 
 
-@contextmanager
-def shared_attention(config: Any) -> Iterator[None]:
+def shared_attention(config: Any) -> AbstractContextManager[None]:
     """Let the blocks of a model use `Seating.attend`; its forward pass takes the keyword `seating`."""
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
-    usual = config._attn_implementation
-    config._attn_implementation = ATTENTION
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
+    return attending_by(config, ATTENTION, _attention)
 
 
 def _attention(
