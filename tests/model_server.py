@@ -17,11 +17,6 @@ import numpy as np
 
 from beb.models.huggingface import HuggingFaceModel, load_checkpoint
 
-FAULTS = (
-    "429", "429-with-date", "500", "503", "400", "401", "404", "half-body", "garbage", "no-choices", "nan", "positive",
-    "wrong-ids", "no-log-probs", "too-many-tokens", "silence", "hang-up", "filtered", "huge-wait",
-    "slow",
-)  # fmt: skip
 _SLOW_SECONDS = 0.2
 _REPLACED = {"nan": float("nan"), "positive": 3.5}
 
@@ -264,6 +259,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "slow":
             time.sleep(_SLOW_SECONDS)
             self._raw(json.dumps(self._answer(body)).encode(), pieces=4)
+        elif fault == "drip":
+            self._raw(b" " * 100, pieces=100)
+            self.close_connection = True
         elif fault == "no-choices":
             self._send({"choices": []})
         else:

@@ -94,6 +94,22 @@ def test_a_server_that_answers_nothing_as_it_should_stops_the_run(server: ModelS
         assert "\n" not in str(stop.value)
 
 
+def test_an_answer_without_an_end_is_not_waited_for(server: ModelServer) -> None:
+    """A piece of it comes every 0.2 seconds, which is in time, and all of them take 20 seconds."""
+    model = connected(server, retries=0, timeout=0.3)
+    (expected,) = model.score_tokens([(5, 6, 7)])
+    server.faults = ["drip"]
+    started = time.monotonic()
+    (found,) = model.score_tokens([(5, 6, 7)])  # asked once more
+    assert 3 < time.monotonic() - started < 10
+    assert isinstance(expected, TokenScores)
+    assert isinstance(found, TokenScores)
+    assert found.log_probs.tolist() == expected.log_probs.tolist()
+    server.always = "drip"
+    with pytest.raises(ServerFailed, match=r"server-timeout \(an answer that had not ended after 3 s"):
+        model.score_tokens([(5, 6, 7)])
+
+
 def test_an_outage_is_noticed_before_everything_is_asked(server: ModelServer) -> None:
     model = connected(server, retries=1, concurrency=4)
     server.always = "500"

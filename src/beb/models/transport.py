@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx2
@@ -29,6 +30,8 @@ FILTERED = "reply-filtered"
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+PATIENCE = 10.0
+"""An answer that comes in pieces, none of them late, may take so many timeouts in all."""
 FEWEST_ASKED_IN_VAIN = 4
 """So many requests of one batch, none of them answered, are the server's fault whatever else it answers."""
 _AGAIN = frozenset({408, 409, 425, 429})
@@ -51,6 +54,15 @@ class _Retry(Exception):  # noqa: N818 - a signal inside this module, not an err
     def __init__(self, failure: Failure, *, wait: float | None = None, again: bool = True) -> None:
         super().__init__(failure.detail)
         self.failure, self.wait, self.again = failure, wait, again
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """The whole of an answer. headers: whatever the case of their names."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Transport:
@@ -173,7 +185,7 @@ class Transport:
 
     def _try(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]) -> T:
         try:
-            response = self._client.request(method, path, json=body)
+            reply = self._reply(method, path, body)
         except httpx2.TimeoutException as error:
             kind = UNREACHABLE if isinstance(error, httpx2.ConnectTimeout) else TIMEOUT
             raise _Retry(Failure(kind, f"no answer within {self.address.timeout:g} s")) from error
@@ -181,14 +193,26 @@ class Transport:
             raise _Retry(Failure(UNREACHABLE, _line(error))) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:  # half a body, a connection that broke, bad encoding
             raise _Retry(Failure(BAD_REPLY, _line(error))) from error
-        _refuse_status(response)
+        _refuse_status(reply)
         try:
-            return read(json.loads(response.content))
+            return read(json.loads(reply.content))
         except FilteredReply as error:
             raise _Retry(Failure(FILTERED, str(error)[:_DETAIL]), again=False) from error
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             what = str(error) if isinstance(error, BadReply) else f"not what {path} answers ({_line(error)})"
             raise _Retry(Failure(BAD_REPLY, what[:_DETAIL])) from error
+
+    def _reply(self, method: str, path: str, body: Mapping[str, Any] | None) -> _Reply:
+        """The whole of an answer. Raises: httpx2.HTTPError; _Retry if it goes on coming for too long."""
+        longest = PATIENCE * self.address.timeout
+        started = time.monotonic()
+        with self._client.stream(method, path, json=body) as response:
+            content = bytearray()
+            for piece in response.iter_bytes():
+                content += piece
+                if time.monotonic() - started > longest:
+                    raise _Retry(Failure(TIMEOUT, f"an answer that had not ended after {longest:g} s"))
+        return _Reply(response.status_code, response.headers, bytes(content))
 
     def _without_key(self, failure: Failure) -> Failure:
         """A server may repeat the key that it refused; failures are stored."""
@@ -215,19 +239,19 @@ def _is_lost(found: object) -> bool:
     return isinstance(found, Failure) and found.kind != FILTERED
 
 
-def _refuse_status(response: httpx2.Response) -> None:
+def _refuse_status(reply: _Reply) -> None:
     """Raises: _Retry unless the server answered with success."""
-    status = response.status_code
+    status = reply.status
     if status < 300:
         return
-    detail = f"status {status}: {_message(response)}"
+    detail = f"status {status}: {_message(reply)}"
     if status == 429:
-        wait = _retry_after(response.headers.get("retry-after"))
+        wait = _retry_after(reply.headers.get("retry-after"))
         # A server that asks for hours is not waited for: the request fails and is counted.
         again = wait is None or wait <= LONGEST_WAIT_SECONDS
         raise _Retry(Failure(RATE_LIMITED, detail), wait=wait, again=again)
     if status >= 500 or status in _AGAIN:
-        wait = _retry_after(response.headers.get("retry-after"))
+        wait = _retry_after(reply.headers.get("retry-after"))
         again = wait is None or wait <= LONGEST_WAIT_SECONDS
         raise _Retry(Failure(SERVER_ERROR, detail), wait=wait, again=again)
     raise _Retry(Failure(REFUSED, detail), again=False)
@@ -247,14 +271,14 @@ def _retry_after(value: str | None) -> float | None:
     return max(0.0, seconds) if seconds == seconds else None  # noqa: PLR0124 - NaN
 
 
-def _message(response: httpx2.Response) -> str:
+def _message(reply: _Reply) -> str:
     """What the server says about its refusal, on one line."""
     try:
-        told = json.loads(response.content)
+        told = json.loads(reply.content)
         told = told.get("error", told) if isinstance(told, dict) else told
         told = told.get("message", told.get("detail", told)) if isinstance(told, dict) else told
     except (ValueError, RecursionError):
-        told = response.text
+        told = reply.content.decode("utf-8", "replace")
     return " ".join(str(told).split())[:_DETAIL]
 
 
