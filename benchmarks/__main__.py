@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from beb.experiments.spec import MeasureSpec
 from benchmarks import estimators, flops, lengths, machine, memory, overhead, sampling
 from benchmarks.prompts import nested_requests, sample_prompts
 from benchmarks.rows import Row, compact, markdown, write_into
-from benchmarks.setting import QUICK, Pair, Size, load_bare, load_pair, say
+from benchmarks.setting import QUICK, WIDE, Pair, Size, load_bare, load_pair, load_wide, say
 
 FIGURE = Path("images/cost-per-prompt.svg")
 RESPONSE_SENTENCES = 5
@@ -67,10 +68,11 @@ def _parts(size: Size, docs: Path | None) -> dict[str, Callable[[Pair], list[Row
     def scoring(pair: Pair) -> list[Row]:
         sampled = sample_prompts(pair.negative, size.scored, sentences=RESPONSE_SENTENCES)
         texts = [prompt.first(RESPONSE_SENTENCES) for prompt in sampled]
-        found = {
-            dtype: flops.measure_scoring(load_bare(dtype), texts, repeats=size.repeats) for dtype in ("fp32", "bf16")
-        }
-        return flops.scoring_rows(found)
+        models = {dtype: partial(load_bare, dtype) for dtype in DTYPES}
+        models |= {f"{dtype}, {WIDE}": partial(load_wide, dtype) for dtype in DTYPES}
+        return flops.scoring_rows(
+            {k: flops.measure_scoring(v(), texts, repeats=size.repeats) for k, v in models.items()}
+        )
 
     def run(pair: Pair) -> list[Row]:
         spec = MeasureSpec(prompts=size.measured_prompts, sentences=4)

@@ -118,7 +118,7 @@ def measure_scoring(model: HuggingFaceModel, texts: Sequence[TokenIds], *, repea
 
 
 def scoring_rows(found: dict[str, ScoringRate]) -> list[Row]:
-    """Shares of a matrix product's rate, and padding."""
+    """Shares of a matrix product's rate, and padding. found: by dtype, or by dtype and what model if not the target."""
     rows: list[Row] = []
     for dtype, rate in found.items():
         peak, mark = rate.matrix_product / 1e9, "**3** " if not rows else ""

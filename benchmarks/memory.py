@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -27,15 +26,10 @@ class Peak:
     peak: int
 
 
-def has_budget() -> bool:
-    """Whether this version bounds its memory."""
-    return importlib.util.find_spec("beb.models.memory") is not None
-
-
 def measure_memory() -> dict[tuple[int, int, str], Peak | str]:
     """Each case in a process of its own; a word where it failed."""
     found: dict[tuple[int, int, str], Peak | str] = {}
-    for vocabulary, tokens in CASES if has_budget() else ():
+    for vocabulary, tokens in CASES:
         for what in JOBS:
             say(f"memory: {what}, vocabulary {vocabulary}, {tokens} tokens")
             asked = json.dumps({"what": what, "vocabulary": vocabulary, "tokens": tokens, "budget": BUDGET})
@@ -50,8 +44,6 @@ def measure_memory() -> dict[tuple[int, int, str], Peak | str]:
 
 def memory_rows(found: dict[tuple[int, int, str], Peak | str]) -> list[Row]:
     """Peaks above the weights, against the budget."""
-    if not found:
-        return [Row("**5** peak memory", "this version has no memory budget")]
     rows: list[Row] = []
     for (vocabulary, tokens, what), peak in found.items():
         mark = "" if rows else "**5** "

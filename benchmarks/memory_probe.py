@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from typing import Any
 
 import numpy as np
-import torch
 
 from beb.interfaces.language_model import SampleRequest, TokenIds
 from beb.models.components import with_lead
-from beb.models.embedded import smollm2_gguf
-from beb.models.gguf import converted_folder
-from beb.models.huggingface import HuggingFaceModel, wrap
+from beb.models.huggingface import HuggingFaceModel
 from beb.models.memory import peak_bytes
-from beb.models.quiet import quiet_loading
 from beb.models.scoring import score_sequences
-
-CONTEXT = 8192
-
-
-def build(vocabulary: int, budget: int) -> HuggingFaceModel:
-    """A random llama with a large vocabulary, of which the embedded model's tokenizer knows the first tokens."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=64, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=CONTEXT, tie_word_embeddings=True, bos_token_id=1,
-        eos_token_id=2, initializer_range=0.1,
-    )  # fmt: skip
-    with quiet_loading():
-        module = AutoModelForCausalLM.from_config(config)
-    hardware = importlib.import_module("beb.models.hardware")
-    options: dict[str, Any] = {"hardware": hardware.Hardware("cpu", budget)}
-    tokenizer = AutoTokenizer.from_pretrained(converted_folder(smollm2_gguf()))
-    return wrap(module, tokenizer, name="random", fingerprint=f"random-{vocabulary}", **options)
+from benchmarks.random_model import random_llama
 
 
 def work(model: HuggingFaceModel, what: str, tokens: int) -> None:
@@ -59,7 +34,9 @@ def work(model: HuggingFaceModel, what: str, tokens: int) -> None:
 def main() -> None:
     """Print the peak above what the process had with its weights loaded."""
     asked = json.loads(sys.argv[1])
-    model = build(asked["vocabulary"], asked["budget"])
+    model = random_llama(
+        vocabulary=asked["vocabulary"], width=64, inner=256, blocks=4, heads=4, shared_heads=2, budget=asked["budget"]
+    )
     _ = model.row_cache
     before = peak_bytes()
     work(model, asked["what"], asked["tokens"])

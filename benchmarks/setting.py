@@ -12,9 +12,11 @@ from beb.experiments.subjects import Places, Subjects
 from beb.interfaces.language_model import LanguageModel
 from beb.models.cachedir import cache_folder
 from beb.models.catalog import load_model
-from beb.models.huggingface import HuggingFaceModel
+from beb.models.huggingface import DTYPES, HuggingFaceModel
+from benchmarks.random_model import random_llama
 
 MODEL = "smollm2"
+WIDE = "four blocks as wide as Llama 3.2 1B's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ def load_pair(spec: MeasureSpec) -> Pair:
 def load_bare(dtype: str) -> HuggingFaceModel:
     """The embedded model alone."""
     return _local(load_model(MODEL, dtype=dtype))
+
+
+def load_wide(dtype: str) -> HuggingFaceModel:
+    """A short random model of the embedded one's vocabulary, whose blocks are those of a model of 1B parameters."""
+    return random_llama(
+        vocabulary=49_152, width=2048, inner=8192, blocks=4, heads=32, shared_heads=8, dtype=DTYPES[dtype]
+    )
 
 
 def _local(model: LanguageModel) -> HuggingFaceModel:

@@ -7,6 +7,10 @@ from functools import partial
 import torch
 from torch.nn import Embedding, Linear, functional
 
+SHORT = 1024
+"""A column of at most so many numbers collides with others that lie a multiple of SHORT_APART apart, a longer one with
+those that lie a multiple of LONG_APART apart."""
+SHORT_APART, LONG_APART = 1024, 256
 _CHECK_TOLERANCE = 1e-4
 
 
@@ -14,8 +18,8 @@ def use_fast_linears(module: torch.nn.Module) -> None:
     """Let the fp32 linear layers of a module on the processor multiply by oneDNN, in the same precision.
 
     MKL, torch's default, chooses its kernels by the processor's maker; oneDNN by its instructions. The matrices are
-    laid out by columns, which its kernels read without rearranging them; their values and shapes stay. A replaced
-    `weight.data` takes effect at once. The product has no derivative: passes that record gradients keep torch's.
+    laid out by columns where that is faster; their values and shapes stay. A replaced `weight.data` takes effect at
+    once. The product has no derivative: passes that record gradients keep torch's.
     """
     if not _available():
         return
@@ -25,8 +29,20 @@ def use_fast_linears(module: torch.nn.Module) -> None:
         if type(layer) is not Linear or not _applies(layer.weight) or hasattr(layer, "_hf_hook"):
             continue
         layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
-        if id(layer.weight) not in embeddings:  # an embedding is read by rows
+        # An embedding is read by rows.
+        if id(layer.weight) not in embeddings and columns_pay(layer.in_features, layer.out_features):
             layer.weight.data = by_columns(layer.weight.data)
+
+
+def columns_pay(n_in: int, n_out: int) -> bool:
+    """Whether a matrix is multiplied faster when it is stored by columns, which lie `n_out` numbers apart.
+
+    oneDNN's kernels then read it without rearranging it, unless its columns fall on one another in the processor's
+    cache: where they lie a large power of two apart, or are so long that a smaller one is enough. Measured on 180
+    shapes: up to twice as fast for few rows by columns, and up to 1.7 times as fast by rows where columns collide.
+    """
+    apart = SHORT_APART if n_in <= SHORT else LONG_APART
+    return n_out % apart != 0
 
 
 def by_columns(matrix: torch.Tensor) -> torch.Tensor:
