@@ -70,9 +70,8 @@ def _parts(size: Size, docs: Path | None) -> dict[str, Callable[[Pair], list[Row
         texts = [prompt.first(RESPONSE_SENTENCES) for prompt in sampled]
         models = {dtype: partial(load_bare, dtype) for dtype in DTYPES}
         models |= {f"{dtype}, {WIDE}": partial(load_wide, dtype) for dtype in DTYPES}
-        return flops.scoring_rows(
-            {k: flops.measure_scoring(v(), texts, repeats=size.repeats) for k, v in models.items()}
-        )
+        found = {what: flops.measure_scoring(load(), texts, repeats=size.repeats) for what, load in models.items()}
+        return flops.scoring_rows(found)
 
     def run(pair: Pair) -> list[Row]:
         spec = MeasureSpec(prompts=size.measured_prompts, sentences=4)

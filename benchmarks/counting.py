@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from beb.models.rowcache import RowCache
 from beb.models.weights import Weights
 
 
@@ -68,6 +69,28 @@ class Meter:
         self.passes += 1
         self.padded += int(ids.numel())
         self.token_forwards += real
+
+
+class RowMeter:
+    """While entered: tokens given to the caches of texts that are sampled. real, padded: without and with padding."""
+
+    def __init__(self) -> None:
+        self.real = self.padded = 0
+        self._extend = RowCache.extend
+
+    def __enter__(self) -> RowMeter:
+        extend = self._extend
+
+        def counted(cache: RowCache, tokens: Sequence[Sequence[int]], **others: Any) -> torch.Tensor:
+            self.real += sum(map(len, tokens))
+            self.padded += len(tokens) * max(map(len, tokens))
+            return extend(cache, tokens, **others)
+
+        RowCache.extend = counted  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        RowCache.extend = self._extend  # type: ignore[method-assign]
 
 
 class TorchClock(TorchFunctionMode):

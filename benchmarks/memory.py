@@ -20,7 +20,7 @@ JOBS = ("scoring", "sampling")
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """Bytes of a process. weights: before the work. peak: the most it ever had."""
+    """Bytes of a process. weights: what it had before the work. peak: the most it ever had."""
 
     weights: int
     peak: int

@@ -24,14 +24,14 @@ def random_llama(
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=inner, num_hidden_layers=blocks,
         num_attention_heads=heads, num_key_value_heads=shared_heads, max_position_embeddings=CONTEXT,
         tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, initializer_range=0.1,
     )  # fmt: skip
-    with quiet_loading():
-        module = AutoModelForCausalLM.from_config(config).to(dtype)
+    with torch.random.fork_rng(devices=[]), quiet_loading():
+        torch.manual_seed(0)
+        module = AutoModelForCausalLM.from_config(config, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(converted_folder(smollm2_gguf()))
-    fingerprint = f"random-{vocabulary}-{width}-{blocks}-{dtype}"
+    fingerprint = f"random-{vocabulary}-{width}-{inner}-{blocks}-{heads}-{shared_heads}-{dtype}"
     return wrap(module, tokenizer, name="random", fingerprint=fingerprint, hardware=Hardware("cpu", budget))

@@ -16,7 +16,8 @@ from beb.interfaces.language_model import Completion, SampleRequest
 from beb.models.embedded import smollm2_gguf
 from beb.models.gguf import converted_folder
 from beb.models.huggingface import HuggingFaceModel
-from benchmarks.counting import timed
+from benchmarks.counting import RowMeter, timed
+from benchmarks.flops import MOST_PADDING
 from benchmarks.rows import Row
 from benchmarks.setting import say
 
@@ -29,14 +30,15 @@ VLLM_DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 class SamplingRate:
     """requests: in the job. tokens: of all responses. seconds: at the quickest. vllm_seconds: None without vLLM.
 
-    why: why there is none.
+    how: how vLLM ran, or why it did not. padding: share of the tokens in the passes.
     """
 
     requests: int
     tokens: int
     seconds: float
     vllm_seconds: float | None
-    why: str = ""
+    how: str = ""
+    padding: float = 0.0
 
 
 def measure_sampling(model: HuggingFaceModel, requests: Sequence[SampleRequest], *, repeats: int) -> SamplingRate:
@@ -51,32 +53,46 @@ def measure_sampling(model: HuggingFaceModel, requests: Sequence[SampleRequest],
     def work() -> None:
         answers[:] = [text for text in model.sample(requests) if isinstance(text, Completion)]
 
+    with RowMeter() as meter:
+        work()
     seconds = timed(work, repeats=repeats)
     lengths = [len(text.token_ids) for text in answers]
-    found, why = (
+    found, how = (
         _vllm(requests, lengths, model.info.dtype, repeats) if len(lengths) == len(requests) else (None, "failures")
     )
-    return SamplingRate(len(requests), sum(lengths), seconds, found, why)
+    padding = 1 - meter.real / meter.padded if meter.padded else 0.0
+    return SamplingRate(len(requests), sum(lengths), seconds, found, how, padding)
 
 
 def _vllm(
     requests: Sequence[SampleRequest], lengths: Sequence[int], dtype: str, repeats: int
 ) -> tuple[float | None, str]:
-    """Seconds of vLLM, or None and why."""
+    """Seconds of vLLM and how it ran, as it comes if it can be compiled here; or None and why."""
     python = os.environ.get(VARIABLE)
     if not python or not Path(python).is_file():
         return None, f"vLLM is not installed ({VARIABLE} names no interpreter)"
+    seconds, why = _run_vllm(Path(python), requests, lengths, dtype, repeats, eager=False)
+    if seconds is not None:
+        return seconds, "compiled"
+    say(f"compiled, {why}")
+    seconds, why = _run_vllm(Path(python), requests, lengths, dtype, repeats, eager=True)
+    return seconds, "not compiled" if seconds is not None else why
+
+
+def _run_vllm(
+    python: Path, requests: Sequence[SampleRequest], lengths: Sequence[int], dtype: str, repeats: int, *, eager: bool
+) -> tuple[float | None, str]:
     say(f"starting vLLM, {dtype}")
     task = {
-        "model": str(converted_folder(smollm2_gguf())), "dtype": VLLM_DTYPES[dtype], "repeats": repeats,
+        "model": str(converted_folder(smollm2_gguf())), "dtype": VLLM_DTYPES[dtype], "repeats": repeats, "eager": eager,
         "prompts": [list(request.prefix) for request in requests], "lengths": list(lengths),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-        command = [python, str(WORKER), str(folder / "task.json"), str(folder / "answer.json")]
+        command = [str(python), str(WORKER), str(folder / "task.json"), str(folder / "answer.json")]
         with (folder / "log.txt").open("w") as log:
-            ended = subprocess.run(command, stdout=log, stderr=log, env=_environment(Path(python)), check=False)
+            ended = subprocess.run(command, stdout=log, stderr=log, env=_environment(python), check=False)
         if ended.returncode:
             last = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             return None, f"vLLM failed: {' '.join(last)[:120]}"
@@ -109,9 +125,11 @@ def sampling_rows(found: dict[str, SamplingRate]) -> list[Row]:
         mean = rate.tokens / rate.requests
         what = f"{'' if k else '**4** '}sampling, {dtype}: {rate.requests} responses of {mean:.1f} tokens"
         if rate.vllm_seconds is None:
-            rows.append(Row(f"{what}, tokens/s", f"{ours:.0f}", rate.why))
+            rows.append(Row(f"{what}, tokens/s", f"{ours:.0f}", rate.how))
             continue
         ratio = rate.vllm_seconds / rate.seconds
-        theirs = f"{rate.tokens / rate.vllm_seconds:.0f} (vLLM on the processor)"
+        theirs = f"{rate.tokens / rate.vllm_seconds:.0f} (vLLM on the processor, {rate.how})"
         rows.append(Row(f"{what}, tokens/s", f"{ours:.0f}", theirs, f"{ratio:.2f}", "≥ 1", ratio >= 1))
+    waste = max(rate.padding for rate in found.values())
+    rows.append(Row("padding in the passes of these jobs", f"{waste:.1%}", "", "", "≤ 10 %", waste <= MOST_PADDING))
     return rows

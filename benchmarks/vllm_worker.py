@@ -14,8 +14,8 @@ def main() -> None:
 
     task: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     model = LLM(
-        model=task["model"], dtype=task["dtype"], enforce_eager=True, max_model_len=2048, enable_prefix_caching=True,
-        skip_tokenizer_init=True, disable_log_stats=True,
+        model=task["model"], dtype=task["dtype"], enforce_eager=task["eager"], max_model_len=2048,
+        enable_prefix_caching=True, skip_tokenizer_init=True, disable_log_stats=True,
     )  # fmt: skip
 
     def sampling(length: int) -> Any:

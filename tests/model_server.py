@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -259,6 +260,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "slow":
             time.sleep(_SLOW_SECONDS)
             self._raw(json.dumps(self._answer(body)).encode(), pieces=4)
+        elif fault == "gzip":
+            told = gzip.compress(json.dumps(self._answer(body)).encode())
+            self._raw(told, headers={"Content-Encoding": "gzip"}, pieces=2)
         elif fault == "drip":
             self._raw(b" " * 100, pieces=100)
             self.close_connection = True

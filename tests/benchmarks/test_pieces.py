@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beb.experiments.spec import MeasureSpec
 from beb.interfaces.language_model import SampleRequest
+from beb.models.rowcache import RowCache
 from beb.models.weights import Weights
-from benchmarks.counting import Meter, TorchClock, entered
+from benchmarks.counting import Meter, RowMeter, TorchClock, entered
 from benchmarks.flops import attention_flops, forward_flops, matrix_product_rate
 from benchmarks.memory import BUDGET, Peak, memory_rows
 from benchmarks.overhead import RunTimes, overhead_rows
@@ -83,10 +85,12 @@ def test_time_in_the_network_and_beside_it(weights: Weights) -> None:
 
 def test_shares_of_a_run() -> None:
     found = RunTimes(total=12.0, analysis=2.0, network=8.0, arithmetic=1.0)
-    assert found.share_outside == pytest.approx(0.1)
+    assert found.share_outside == pytest.approx(0.2)
     row, _ = overhead_rows(found, MeasureSpec(prompts=6))
     assert row.met is False
-    assert "80.0%" in row.ratio
+    assert row.ours == "20.0%"
+    assert "caches) 10.0%, everything else 10.0%" in row.ratio
+    assert overhead_rows(dataclasses.replace(found, network=9.6, arithmetic=0.3), MeasureSpec())[0].met is True
 
 
 def test_without_vllm_the_row_says_so(monkeypatch: pytest.MonkeyPatch, pair) -> None:
@@ -95,16 +99,24 @@ def test_without_vllm_the_row_says_so(monkeypatch: pytest.MonkeyPatch, pair) -> 
     requests = [SampleRequest((*model.start_ids, *range(5, 5 + n)), 1, 5, n) for n in range(4)]
     found = measure_sampling(model, requests, repeats=1)
     assert 4 <= found.tokens <= 20
-    (row,) = sampling_rows({"fp32": found})
+    assert 0 <= found.padding < 1
+    row, padding = sampling_rows({"fp32": found})
     assert "vLLM is not installed" in row.other
     assert row.met is None
+    assert padding.ours == f"{found.padding:.1%}"
+
+
+def test_padding_while_sampling_is_counted(weights: Weights) -> None:
+    with RowMeter() as meter:
+        RowCache(weights, 2, 8).extend([(1, 2, 3), (4,)])
+    RowCache(weights, 1, 8).extend([(1,)])
+    assert (meter.real, meter.padded) == (4, 6)
 
 
 def test_memory_rows() -> None:
     held, broken = memory_rows({(300, 8, "scoring"): Peak(10, 10 + BUDGET // 2), (300, 8, "sampling"): "no room"})
     assert (held.met, held.ratio) == (True, "50%")
     assert broken.met is False
-    assert "no memory budget" in memory_rows({})[0].ours
 
 
 def test_the_table_and_its_place_in_a_page(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -84,65 +84,74 @@ def test_a_run_killed_at_many_random_moments_is_the_run(whole_long: Path, tmp_pa
     assert numbers(broken) == numbers(whole_long)
 
 
-Resize = Callable[[int], Callable[[], None] | None]
+@pytest.fixture(scope="module")
+def whole_short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The short run, never disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = run(folder, SHORT)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
-@pytest.fixture(params=["a limit of a file's size", "a small disk"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Resize]]:
-    """A folder and what gives it so many KiB; that may return what a process must do first to be held to it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if request.param == "a small disk":
-        if not mount("-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)):
-            pytest.skip("no file system can be mounted here")
-
-        def resize(kib: int) -> None:
-            assert mount("-o", f"remount,size={kib}k", str(folder))
-
-        try:
-            yield folder, resize
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    else:
-        yield folder, limited
-
-
-def mount(*options: str) -> bool:
-    if sys.platform != "linux" or shutil.which("mount") is None:
-        return False
-    return subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
-
-
-def limited(kib: int) -> Callable[[], None]:
-    """No file can grow beyond so many KiB, nearly as where a disk is full."""
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails with an error
-        resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, kib * 1024))
-
-    return limit
-
-
-def test_a_disk_that_fills_up_during_a_run_keeps_what_is_finished(disk: tuple[Path, Resize], tmp_path: Path) -> None:
-    whole, (place, resize) = tmp_path / "whole", disk
-    full = place / "run"
-    assert run(whole, SHORT).returncode == 0
-    size = (whole / RUN_FILE).stat().st_size // 1024
-    if resize is not limited:
-        size *= 3  # its write-ahead log takes room beside it
+def fill_up(folder: Path, whole: Path, sizes: Sequence[int], give: Callable[[int], Callable[[], None] | None]) -> None:
+    """Run where ever more KiB are given and none of them are enough. give: may return what the process does first."""
     stages = []
-    for kib in (8, size // 3, size // 2, size * 2 // 3):
-        held = resize(kib)
-        done = subprocess.run(command(full, SHORT), capture_output=True, text=True, check=False, preexec_fn=held)
+    for kib in sizes:
+        held = give(kib)
+        done = subprocess.run(command(folder, SHORT), capture_output=True, text=True, check=False, preexec_fn=held)
         assert done.returncode == StoreFull.exit_code, done.stderr
         assert "no space left" in done.stderr
         assert "Traceback" not in done.stderr
-        stages.append(items_done(full))
+        stages.append(items_done(folder))
     assert stages == sorted(stages)
     assert 0 < stages[-1] < items_done(whole)
-    resize(100 * size)
-    assert run(full, SHORT).returncode == 0
-    assert content(full) == content(whole)
+
+
+def test_a_file_that_cannot_grow_during_a_run_keeps_what_is_finished(whole_short: Path, tmp_path: Path) -> None:
+    def limited(kib: int) -> Callable[[], None]:
+        def limit() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails with an error
+            resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, kib * 1024))
+
+        return limit
+
+    size = (whole_short / RUN_FILE).stat().st_size // 1024
+    fill_up(tmp_path / "full", whole_short, (8, size // 3, size // 2, size * 2 // 3), limited)
+    assert run(tmp_path / "full", SHORT).returncode == 0
+    assert content(tmp_path / "full") == content(whole_short)
+
+
+def mount(*options: str | Path) -> str:
+    """Why it failed; "" if it did not."""
+    if sys.platform != "linux" or shutil.which("mount") is None:
+        return "only where Linux has the command mount"
+    done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, as yet without room for anything."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if why := mount("-t", "tmpfs", "-o", "size=8k", "tmpfs", folder):
+        pytest.skip(f"NO FULL FILE SYSTEM WAS TESTED: none can be mounted here ({why})")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_disk_that_fills_up_during_a_run_keeps_what_is_finished(whole_short: Path, disk: Path) -> None:
+    def grown(kib: int) -> None:
+        assert mount("-o", f"remount,size={kib}k", disk) == ""
+
+    size = (whole_short / RUN_FILE).stat().st_size // 1024
+    # The store's log takes room beside it.
+    fill_up(disk / "full", whole_short, (8, size, size * 3 // 2, size * 2), grown)
+    grown(16 * 1024)
+    assert run(disk / "full", SHORT).returncode == 0
+    assert content(disk / "full") == content(whole_short)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -137,14 +137,24 @@ def test_slow_replies_that_come_in_pieces_are_waited_for_and_not_asked_for_again
     assert rows == expected
 
 
-@pytest.mark.parametrize("fault", ["silence", "drip"])
+@pytest.mark.parametrize(
+    ("fault", "timeout", "told"), [("silence", 0.3, "no answer within 0.3 s"), ("drip", 1, "had not ended after 10 s")]
+)
 def test_a_run_that_a_slow_server_stopped_goes_on_with_more_patience(
-    fault: str, server: ModelServer, whole: Undisturbed, shop: Path, tmp_path: Path
+    fault: str,
+    timeout: float,
+    told: str,
+    server: ModelServer,
+    whole: Undisturbed,
+    shop: Path,
+    tmp_path: Path,
 ) -> None:
     """How the server is asked is no part of what the run is; another model is."""
     folder = tmp_path / "run"
     server.faults, server.always = [None] * whole.before(0.5), fault
-    assert "server-timeout" in stopped(measure(server, folder, shop, timeout=0.3, retries=0))
+    line = stopped(measure(server, folder, shop, timeout=timeout, retries=0))
+    assert "server-timeout" in line
+    assert told in line
     before = items_done(folder)
     assert 0 < before < whole.items
     server.well()

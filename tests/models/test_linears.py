@@ -74,14 +74,14 @@ def test_a_tied_output_matrix_keeps_the_embeddings_layout(llama: HuggingFaceMode
 
 @pytest.mark.parametrize(
     ("n_in", "n_out", "columns"),
-    [(576, 1536, True), (1536, 576, True), (4864, 896, True), (576, 1024, False), (2048, 2048, False),
-     (4096, 14336, False), (3072, 2560, False)],
+    [(576, 1536, True), (1536, 576, True), (4864, 896, True), (1024, 768, True), (1025, 768, False),
+     (576, 1024, False), (2048, 256, False), (3072, 2560, False)],
 )  # fmt: skip
 def test_columns_that_collide_in_the_cache_are_left_as_rows(n_in: int, n_out: int, columns: bool) -> None:
     made, inputs = torch.nn.Linear(n_in, n_out, bias=False), torch.randn(3, n_in)
     before = made.weight.data.clone()
     use_fast_linears(made)
-    assert made.weight.is_contiguous() is not (columns and linears._available())
+    assert made.weight.is_contiguous() == (not columns or not linears._available())
     assert torch.equal(made.weight.data, before)
     with torch.inference_mode():
         torch.testing.assert_close(made(inputs), functional.linear(inputs, before), atol=2e-5, rtol=1e-4)

@@ -15,6 +15,7 @@ from beb.experiments.parity import ParitySpec, parity
 from beb.interfaces.given_tokens import TokenScores
 from beb.interfaces.language_model import Completion, Failure, SampleRequest
 from beb.interfaces.responder import Reply, ReplyRequest
+from beb.models import transport
 from beb.models.adapters import lora_component
 from beb.models.chat_api import load_chat_api
 from beb.models.huggingface import HuggingFaceModel
@@ -94,9 +95,10 @@ def test_a_server_that_answers_nothing_as_it_should_stops_the_run(server: ModelS
         assert "\n" not in str(stop.value)
 
 
-def test_an_answer_without_an_end_is_not_waited_for(server: ModelServer) -> None:
+def test_an_answer_without_an_end_is_not_waited_for(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of it comes every 0.2 seconds, which is in time, and all of them take 20 seconds."""
-    model = connected(server, retries=0, timeout=0.3)
+    monkeypatch.setattr(transport, "PATIENCE", 1.5)
+    model = connected(server, retries=0, timeout=2)
     (expected,) = model.score_tokens([(5, 6, 7)])
     server.faults = ["drip"]
     started = time.monotonic()
@@ -108,6 +110,16 @@ def test_an_answer_without_an_end_is_not_waited_for(server: ModelServer) -> None
     server.always = "drip"
     with pytest.raises(ServerFailed, match=r"server-timeout \(an answer that had not ended after 3 s"):
         model.score_tokens([(5, 6, 7)])
+
+
+def test_a_compressed_answer_is_read(server: ModelServer) -> None:
+    model = connected(server)
+    (expected,) = model.score_tokens([(5, 6, 7)])
+    server.always = "gzip"
+    (found,) = model.score_tokens([(5, 6, 7)])
+    assert isinstance(expected, TokenScores)
+    assert isinstance(found, TokenScores)
+    assert found.log_probs.tolist() == expected.log_probs.tolist()
 
 
 def test_an_outage_is_noticed_before_everything_is_asked(server: ModelServer) -> None:

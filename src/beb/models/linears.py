@@ -7,10 +7,9 @@ from functools import partial
 import torch
 from torch.nn import Embedding, Linear, functional
 
-SHORT = 1024
-"""A column of at most so many numbers collides with others that lie a multiple of SHORT_APART apart, a longer one with
-those that lie a multiple of LONG_APART apart."""
-SHORT_APART, LONG_APART = 1024, 256
+FEW_COLUMNS = 1024
+"""So many columns collide in the cache if they lie a multiple of FEW_APART apart, more already at MANY_APART."""
+FEW_APART, MANY_APART = 1024, 256
 _CHECK_TOLERANCE = 1e-4
 
 
@@ -18,7 +17,7 @@ def use_fast_linears(module: torch.nn.Module) -> None:
     """Let the fp32 linear layers of a module on the processor multiply by oneDNN, in the same precision.
 
     MKL, torch's default, chooses its kernels by the processor's maker; oneDNN by its instructions. The matrices are
-    laid out by columns where that is faster; their values and shapes stay. A replaced `weight.data` takes effect at
+    laid out by columns where `columns_pay`; their values and shapes stay. A replaced `weight.data` takes effect at
     once. The product has no derivative: passes that record gradients keep torch's.
     """
     if not _available():
@@ -35,14 +34,12 @@ def use_fast_linears(module: torch.nn.Module) -> None:
 
 
 def columns_pay(n_in: int, n_out: int) -> bool:
-    """Whether a matrix is multiplied faster when it is stored by columns, which lie `n_out` numbers apart.
+    """Whether a matrix is stored by columns: `n_in` of them, `n_out` numbers apart.
 
-    oneDNN's kernels then read it without rearranging it, unless its columns fall on one another in the processor's
-    cache: where they lie a large power of two apart, or are so long that a smaller one is enough. Measured on 180
-    shapes: up to twice as fast for few rows by columns, and up to 1.7 times as fast by rows where columns collide.
+    oneDNN's kernels then read it without rearranging it, but columns that lie a multiple of a large power of two apart
+    fall on one another in the processor's cache. The rule is that of one processor; see docs/performance.md.
     """
-    apart = SHORT_APART if n_in <= SHORT else LONG_APART
-    return n_out % apart != 0
+    return n_out % (FEW_APART if n_in <= FEW_COLUMNS else MANY_APART) != 0
 
 
 def by_columns(matrix: torch.Tensor) -> torch.Tensor:

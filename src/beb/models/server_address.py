@@ -26,8 +26,9 @@ class ServerAddress:
 
     kind: what the server can do. url: base without the "/v1". name: of the model or LoRA module there; "" if the server
     has only one. tokenizer: folder or hub name; "" for what the server says. concurrency: requests at once. timeout:
-    seconds without a byte before a try is given up. retries: tries after the first. key: environment variable with the
-    API key; "" for none. The key itself is read when a request is sent and is in no field.
+    seconds without a byte before a try is given up; the whole of an answer may take ten times as long. retries: tries
+    after the first. key: environment variable with the API key; "" for none. The key itself is read when a request is
+    sent and is in no field.
     """
 
     kind: Literal["vllm", "openai"]
